@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from PIL import Image, ImageDraw
 
 from kvl_eval.reports.image_copies import ImageCache, ImageCopies
-from kvl_eval.reports.image_work import encoded, small_image
+from kvl_eval.reports.image_work import encoded, form_of, small_image
 from kvl_eval.reports.runs import ReportRun, open_runs
 from kvl_eval.reports.sample_index import sample_media, voices_of, write_samples
 from kvl_eval.store.outputs import OutputFolder
@@ -72,7 +72,7 @@ def single() -> None:
         for size in ((640, 480), (1600, 1200)):
             files = [make(number, size) for number in range(10)]
             begin = time.process_time()
-            copies = [encoded(small_image(data, name, 640), 640) for data in files]
+            copies = [encoded(small_image(data, name, 640), 640, form_of(data)) for data in files]
             milliseconds = 100 * (time.process_time() - begin)
             print(f"{name} {size[0]} x {size[1]}: {milliseconds:.1f} ms, {len(copies[0]) / 1000:.1f} kB")
 

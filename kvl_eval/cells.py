@@ -62,6 +62,16 @@ def without_numpy(value: object) -> object:
 # Lists
 
 
+def is_array(value: object) -> bool:
+    """Whether a cell is an array of numpy's or a series of pandas': nothing can ask whether it is true."""
+    return hasattr(value, "tolist") and bool(getattr(value, "ndim", 0))
+
+
+def as_list(array: object) -> object:
+    """An array as lists inside one another."""
+    return array.tolist() if hasattr(array, "tolist") else array
+
+
 def list_cell(value: object) -> list[object] | dict[str, object] | None:
     """The items of a list cell, or the texts of one by letter, in order; None for any other cell.
 
@@ -206,7 +216,7 @@ def _whole(value: object) -> int | None:
 def _no_option(value: object, options: Sequence[str], where: str) -> DataError:
     if isinstance(value, str) and not value.strip():
         return empty_gold("answer", where)
-    last = LETTERS[len(options) - 1] if options else "Z"
+    last = LETTERS[min(len(options), len(LETTERS)) - 1] if options else "Z"
     return DataError(
         "data.field",
         f"the gold answer {shortened(value)} is not an option",

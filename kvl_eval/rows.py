@@ -13,9 +13,11 @@ from kvl_eval.cells import (
     LETTERS,
     NUMPY_LIST,
     Spellings,
+    as_list,
     bare_options,
     empty_gold,
     gold_letter,
+    is_array,
     is_gap,
     is_null,
     lettered_texts,
@@ -30,6 +32,7 @@ from kvl_eval.errors import DataError
 
 LISTS = "expected a list, written as JSON, Python or numpy, or one item per line"
 MOST = 2**53  # of a whole number in a cell that says nothing else
+_PLAIN = (str, int, float, bytes, list, dict, type(None))
 OPTION_COLUMNS = ("options", "choices", "candidates")
 
 
@@ -43,6 +46,12 @@ class Row:
     values: Mapping[str, object]
     where: str = "row"
     withheld: bool = False
+
+    def __post_init__(self) -> None:
+        arrays = {name: cell for name, cell in self.values.items() if not isinstance(cell, _PLAIN) and is_array(cell)}
+        if arrays:
+            lists = {name: as_list(cell) for name, cell in arrays.items()}
+            object.__setattr__(self, "values", {**self.values, **lists})
 
     def __contains__(self, column: str) -> bool:
         """Whether the table has the column, be the cell a gap."""
@@ -189,6 +198,11 @@ class Row:
             raise DataError("data.field", f"{name} is not a list of options: {text}", where=self.where, why=LISTS)
         if name != "A" and not cells:
             name, cells = "A", {key: self.values.get(key) for key in LETTERS}
+        if len(cells) > len(LETTERS):
+            why = "each option has a letter"
+            raise DataError(
+                "data.field", f"the row has {len(cells)} options, at most 26 are read", where=self.where, why=why
+            )
         if isinstance(cells, list):
             return tuple("" if is_gap(cell) else str(cell) for cell in cells)
         return self._lettered(cells, blank_is_text=name != "A")

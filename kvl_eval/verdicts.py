@@ -339,11 +339,16 @@ def leader_sentence(leader: str, score: str, others: Sequence[tuple[str, Gap]]) 
         others: (name, how the leader differs from it) of the next models, the best first.
     """
     signs = decisions([gap for _, gap in others])
-    parts = [
-        f"{'better than' if sign == 'up' else 'not shown to differ from'} {name} ({gap.printed} {gap.interval})"
+    texts = [
+        (sign == "up", f"{name} ({gap.printed} {gap.interval})")
         for (name, gap), sign in zip(others, signs, strict=True)
     ]
-    rest = f"; it is {' and '.join(parts)}" if parts else ""
+    groups = {
+        "better than": [text for is_better, text in texts if is_better],
+        "not shown to differ from": [text for is_better, text in texts if not is_better],
+    }
+    parts = [f"{words} {' and '.join(models)}" for words, models in groups.items() if models]
+    rest = f"; it is {', but '.join(parts)}" if parts else ""
     bold = (leader, *(name for name, _ in others))
     return Sentence(f"{leader} leads these runs at {score}{rest}.", "", "same", bold)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kvl_eval.audit import compare, verification
+from kvl_eval.audit import verification
 from kvl_eval.check_data import DataReport, Problem
 from kvl_eval.check_vllm import Difference, VllmReport
-from kvl_eval.cli import documents, json_errors
+from kvl_eval.cli import compared_runs, documents, json_errors
 from kvl_eval.cli.fetch import FetchedModel, FetchedTask
 from kvl_eval.describe import TaskDescription
 from kvl_eval.doctor.document import DoctorCheck, DoctorReport
-from kvl_eval.explanation import document, gold, plan_size, units
+from kvl_eval.explanation import document, gold, plan_size, probe_document, units
 from kvl_eval.store import run_entry
 from kvl_eval.watch import document as watch
 from kvl_eval.watch import judging
@@ -41,8 +41,19 @@ DOCUMENTS: tuple[tuple[str, str, tuple[type[Any], ...]], ...] = (
     ("`list models`", "A list.", (documents.KnownModel,)),
     ("`list references`", "A list.", (documents.PublishedScore,)),
     ("`report --table`", "", (documents.TableDocument, documents.DocumentRow)),
-    ("`compare`", "", (compare.RunComparison, compare.ComparedRun, compare.TaskComparison)),
-    ("`explain`", "", (document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart)),
+    (
+        "`compare`",
+        "Further fields: `a` and `b`, with `run`, `path`, `model` and `demo`; more counts of each task.",
+        (compared_runs.ComparedRuns, compared_runs.ComparedTask, compared_runs.ComparedCause),
+    ),
+    (
+        "`explain`",
+        "",
+        (
+            *(document.Explanation, document.ExplainedGap, document.Unexplained, units.GapPart),
+            *(probe_document.ProbeResult, probe_document.ProbeControl, probe_document.ProbeInteraction),
+        ),
+    ),
     ("`plan-size`", "", (plan_size.PlanSize, plan_size.SizeEstimate, plan_size.SizeBasis, plan_size.RepeatGain)),
     ("`doctor`", "", (DoctorReport, DoctorCheck)),
     ("`watch`", "", (watch.WatchDocument, watch.TonightRun, judging.NightGap, judging.NightDrift)),

@@ -162,17 +162,22 @@ LAYERS = (
         ("backends", "explanation", "media", "run", "scorers", "scoring", "sources", "store", "tasks", "thinking"),
     ),
     Layer(
+        "probe",
+        "a sample of a run's questions asked again with one setting changed: knobs, arms, cost",
+        ("backends", "explanation", "model.registry", "run", "scoring", "store"),
+    ),
+    Layer(
         "reports",
         "tables, Markdown, HTML, sample browser, comparison page, budget curves, heat maps",
         (
             *("families", FAMILIES, "store", "references", "scorers", "tasks", "media", "sources"),
-            *("verdicts", "paired", "flip_causes", "explanation"),
+            *("verdicts", "paired", "flip_causes", "explanation", "scoring"),
         ),
     ),
     Layer(
         "audit",
         "`verify` (prove a run whole), `compare`, `merge`",
-        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired"),
+        ("run", "reports", "scorers", "scoring", "store", "tasks", "verdicts", "paired", "flip_causes"),
     ),
     Layer(
         "card",

@@ -42,7 +42,8 @@ FILES: tuple[tuple[str, str, tuple[type, ...]], ...] = (
     ),
     (
         "`trajectories/TASK/SAMPLE/REPEAT.jsonl`",
-        "The journal of an episode: a head, one line for each reply, and last the outcome. Screens are in `media/`.",
+        "The journal of an episode: a head, one line for each reply, and last the outcome. Screens are in `media/`, "
+        "what evaluators found is in `evidence/`, each file under the hash of its content.",
         (
             trajectory_records.TrajectoryHead,
             trajectory_records.TrajectoryStep,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from kvl_eval.agent.actions import AgentAction, Done, Fail, ScreenSize, Sleep, Wait
-from kvl_eval.agent.desk import ActResult, Evaluation, evaluator_failed, setup_failed
+from kvl_eval.agent.desk import ActResult, Evaluation, EvaluatorCheck, evaluator_failed, setup_failed
 from kvl_eval.agent.evaluators import evaluate, words
 from kvl_eval.agent.guest import Guest, GuestError
 from kvl_eval.agent.sandboxed_desk import QUIET, SandboxedDesk
@@ -75,10 +75,10 @@ class AppDesk(SandboxedDesk):
         """What the task's evaluator gives; 0 where the agent gave up. Raises: EvaluatorFailed."""
         if self._sandbox is None:
             raise evaluator_failed("the desktop is closed")
-        evaluation = evaluate(self._guest, self._evaluator)
-        if not isinstance(last, Fail):
-            return evaluation
-        return Evaluation(value=0.0, checks=evaluation.checks)
+        if isinstance(last, Fail):
+            check = EvaluatorCheck(function="infeasible", expected="no FAIL", found="FAIL", value=0.0)
+            return Evaluation(value=0.0, checks=(check,))
+        return evaluate(self._guest, self._evaluator)
 
 
 def _wait_for(guest: Guest, title: str) -> None:

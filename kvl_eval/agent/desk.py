@@ -71,7 +71,10 @@ class ActResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorCheck:
-    """One function of an evaluator: what it expected, what it found, and the value in [0, 1], or why it has none."""
+    """One function of an evaluator: what it expected, what it found, and the value in [0, 1], or why it has none.
+
+    `evidence` is what the value was computed from, where it can be computed again without the desktop.
+    """
 
     function: str
     expected: str
@@ -79,6 +82,7 @@ class EvaluatorCheck:
     value: float | None
     error: str | None = None
     seconds: float = 0.0
+    evidence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

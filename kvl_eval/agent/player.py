@@ -350,7 +350,7 @@ class EpisodePlayer:
             ended_by=ended_by,
             steps=len(self._past),
             screenshot_sha256=None if self._screen is None else self._screen.sha256,
-            evaluator=tuple(map(stored_check, checks)),
+            evaluator=tuple(stored_check(check, self._journal.evidence(check.evidence)) for check in checks),
             value=value,
             message=message,
             provider=self._plan.episode.provider,

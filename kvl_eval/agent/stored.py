@@ -82,8 +82,8 @@ def stored_result(results: list[ActResult]) -> StepResult:
     )
 
 
-def stored_check(check: EvaluatorCheck) -> StoredCheck:
-    """A function of an evaluator as a journal has it."""
+def stored_check(check: EvaluatorCheck, evidence: str | None = None) -> StoredCheck:
+    """A function of an evaluator as a journal has it; `evidence` is the hash under which that was stored."""
     return StoredCheck(
         function=check.function,
         expected=check.expected,
@@ -91,6 +91,7 @@ def stored_check(check: EvaluatorCheck) -> StoredCheck:
         value=check.value,
         error=check.error,
         seconds=check.seconds,
+        evidence=evidence,
     )
 
 

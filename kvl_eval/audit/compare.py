@@ -15,17 +15,21 @@ from typing import NamedTuple
 from kvl_eval.audit.flag_differences import FlagDifference, flag_differences, flags_of
 from kvl_eval.decode import Json, encode, encode_object
 from kvl_eval.errors import UsageError, unknown
-from kvl_eval.paired import LinesBySample, PairedLines, SampleKey, paired
+from kvl_eval.flip_causes import READER, CauseSum, ChangedReply, cause_sums, score_changes, score_pairs
+from kvl_eval.paired import LinesBySample, PairedLines, SampleKey, gap_of, paired
 from kvl_eval.printable import policy_name
+from kvl_eval.reports.numbers import plain
 from kvl_eval.run.fingerprint import differences
+from kvl_eval.scorers.statistics import holm
 from kvl_eval.scoring.judged import can_be_judged, scorer_parts
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.score_run import score_run
 from kvl_eval.store.names import scores_name
-from kvl_eval.store.records import PlanEntry, ScoreLine
+from kvl_eval.store.records import Key, PlanEntry, ScoreLine
 from kvl_eval.store.replies import JudgeView
 from kvl_eval.tasks.base import Task
 from kvl_eval.types import Policy
+from kvl_eval.verdicts import Gap, ModelPair, pair_sentence, verdict
 
 Protocols = tuple[str | None, str | None]
 """Of A and of B, by their names in `scores/`; None means the default."""
@@ -67,14 +71,20 @@ class TaskComparison:
     b: ComparedSetting
     pairs: PairedLines
     flags: tuple[FlagDifference, ...] = ()
+    causes: tuple[CauseSum, ...] = ()
+
+    @property
+    def gap(self) -> Gap | None:
+        """The difference as sentences name it; None where nothing is scored in both."""
+        return None if self.pairs.scores is None else gap_of(self.pairs.scores, plain(self.title))
 
     def as_json(self) -> dict[str, Json]:
-        """Counts, means, difference with its interval and test, and the samples lost and gained."""
+        """Counts, means, difference with its interval, test and causes, and the samples lost and gained."""
         pairs, scores = self.pairs, self.pairs.scores
         setting = {"task": self.task, "title": self.title, "a": encode(self.a), "b": encode(self.b)}
         counts = {**encode_object(pairs.counts), "flags": [encode(difference) for difference in self.flags]}
         if scores is None:
-            return {**setting, **counts, "difference": None, "lost": [], "gained": []}
+            return {**setting, **counts, "difference": None, "causes": [], "lost": [], "gained": []}
         found = scores.difference
         return {
             **setting,
@@ -89,6 +99,7 @@ class TaskComparison:
             "detectable": found.detectable,
             "n_lower": scores.n_lower,
             "n_higher": scores.n_higher,
+            "causes": [encode(cause) for cause in self.causes],
             "lost": [encode(sample) for sample in pairs.lost],
             "gained": [encode(sample) for sample in pairs.gained],
         }
@@ -109,14 +120,37 @@ class RunComparison:
     circumstances: tuple[str, ...]
     comparisons: tuple[TaskComparison, ...]
 
+    @property
+    def pair(self) -> ModelPair:
+        """The differences of all tasks that have one."""
+        models = tuple(plain(run.model or run.run) for run in (self.a, self.b))
+        a, b = models if models[0] != models[1] else ("A", "B")
+        return ModelPair(a=a, b=b, gaps=tuple(task.gap for task in self.comparisons if task.gap is not None))
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the differences say together; empty where there are none."""
+        return (pair_sentence(self.pair).text,) if self.pair.gaps else ()
+
     def as_json(self) -> dict[str, Json]:
-        """Everything, as JSON values; scores are fractions."""
+        """Everything, as JSON values; scores are fractions.
+
+        Of each task also its p value after Holm's correction over all of them, and what it says alone.
+        """
+        pair = self.pair
+        corrected = iter(zip(pair.gaps, holm([gap.p_value for gap in pair.gaps]), strict=True))
+        comparisons: list[Json] = []
+        for task in self.comparisons:
+            gap, p_holm = next(corrected) if task.gap is not None else (None, None)
+            words = [] if gap is None else verdict(gap, (pair.a, pair.b), p_holm)
+            comparisons.append({**task.as_json(), "p_holm": p_holm, "verdict": [*words]})
         return {
             "a": encode(self.a),
             "b": encode(self.b),
             "settings": list(self.settings),
             "circumstances": list(self.circumstances),
-            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+            "comparisons": comparisons,
+            "verdict": [*self.verdict],
         }
 
 
@@ -131,6 +165,21 @@ class _Side:
 
     def setting(self, budget: Budget) -> ComparedSetting:
         return ComparedSetting(protocol=self.scorer, budget=budget.budget, policy=budget.policy)
+
+    def replies(self, budget: Budget, keys: Iterable[SampleKey]) -> dict[SampleKey, ChangedReply]:
+        """Some of its replies with their scores, as far as they are there."""
+        lines, index = self.lines.get(budget, {}), self.run.index(self.task)
+        reader = {
+            (line.sample_id, line.repeat): line
+            for line in self.run.folder.scores(self.task, READER)
+            if (line.budget, line.policy) == budget
+        }
+        with self.run.records(self.task) as records:
+            return {
+                key: ChangedReply(records.at(full), lines[key], reader.get(key))
+                for key in keys
+                if (full := Key(*key, *budget)) in index
+            }
 
 
 def compare(
@@ -238,7 +287,17 @@ def _of_task(a: RunReader, b: RunReader, name: str, protocols: Protocols) -> Ite
             b=right.setting(after),
             pairs=paired(left.lines.get(before, {}), right.lines.get(after, {}), changed),
             flags=_flags(left, before, right, after),
+            causes=_causes(left, before, right, after, changed),
         )
+
+
+def _causes(a: _Side, before: Budget, b: _Side, after: Budget, changed: frozenset[str]) -> tuple[CauseSum, ...]:
+    """What truncation, missing answers, extraction and content add to the difference."""
+    lines = a.lines.get(before, {}), b.lines.get(after, {})
+    pairs = score_pairs(*lines, changed)
+    moved = [key for key, scores in pairs.items() if scores[0] != scores[1]]
+    changes = score_changes(pairs, a.replies(before, moved), b.replies(after, moved))
+    return tuple(cause_sums(changes, len(pairs)))
 
 
 def _flags(a: _Side, before: Budget, b: _Side, after: Budget) -> tuple[FlagDifference, ...]:

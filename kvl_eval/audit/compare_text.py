@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from kvl_eval.audit.compare import ComparedSetting, RunComparison, TaskComparison
 from kvl_eval.decode import Json
-from kvl_eval.paired import ChangedSample, PairCounts, PairedScores, SideScore, gap_of
+from kvl_eval.paired import ChangedSample, PairCounts, PairedScores, SideScore
 from kvl_eval.reports.numbers import plain
-from kvl_eval.verdicts import ModelPair, p_text, pair_sentence
+from kvl_eval.verdicts import p_text
 
 SHOWN = 20  # changed samples in each direction
 
@@ -21,18 +21,9 @@ def as_text(comparison: RunComparison) -> str:
     lines += _block("circumstances", comparison.circumstances)
     for task in comparison.comparisons:
         lines += ["", *_task(task)]
-    lines += _verdict(comparison)
+    lines += [line for text in comparison.verdict for line in ("", f"verdict: {text}")]
     paths = dict.fromkeys(run.path for run in runs)
     return "\n".join([*lines, "", f"to see each sample: kvl-eval report {' '.join(map(plain, paths))}"])
-
-
-def _verdict(comparison: RunComparison) -> list[str]:
-    """What the differences say together; nothing where there are none."""
-    models = tuple(plain(run.model or run.run) for run in (comparison.a, comparison.b))
-    a, b = models if models[0] != models[1] else ("A", "B")
-    scores = [(plain(task.title), task.pairs.scores) for task in comparison.comparisons]
-    gaps = tuple(gap_of(found, title) for title, found in scores if found is not None)
-    return ["", f"verdict: {pair_sentence(ModelPair(a=a, b=b, gaps=gaps)).text}"] if gaps else []
 
 
 def _block(title: str, lines: Iterable[str]) -> list[str]:

@@ -39,6 +39,8 @@ def verify(run: RunReader, *, strict: bool = False) -> Verification:
     _check_manifest(folder, proof)
     plan = _check_plan(folder, proof)
     with _as_damage(proof):
+        _check_parent(folder, proof)
+    with _as_damage(proof):
         check_samples(folder, plan, proof)
     with _as_damage(proof):
         check_trajectories(folder, proof)
@@ -123,6 +125,29 @@ def _check_plan(folder: RunFolder, proof: Verification) -> Planned | None:
         return None
     proof.proven.append(f"plan.jsonl: {total} answers planned, checksums of the file and of each line")
     return planned
+
+
+def _check_parent(folder: RunFolder, proof: Verification) -> None:
+    """Of a probe: its samples are those of the run that it asks again."""
+    parent = folder.manifest.parent
+    if parent is None:
+        return
+    path = folder.path.parent / parent.run
+    if not (path / "plan.jsonl").is_file():
+        proof.add("note", "parent.missing", path, "the run whose samples were asked again is not there")
+        return
+    theirs = RunFolder.open(path)
+    if theirs.manifest.plan_sha256 != parent.plan:
+        proof.add("damaged", "parent.changed", path, "is not the run whose samples were asked again")
+        return
+    tasks = set(folder.manifest.data)
+    known = {(entry.task, entry.sample_id) for entry in theirs.plan() if entry.task in tasks}
+    if strange := {(entry.task, entry.sample_id) for entry in folder.plan()} - known:
+        proof.add(
+            "damaged", "parent.samples", folder.path / "plan.jsonl", f"{len(strange)} samples are not of {path.name}"
+        )
+        return
+    proof.proven.append(f"samples: those of {parent.run}")
 
 
 def _entry(line: StoredLine) -> PlanEntry:

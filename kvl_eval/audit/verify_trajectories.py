@@ -10,6 +10,7 @@ from kvl_eval.audit.verification import Verification, key_text
 from kvl_eval.decode import encode_object, read_json
 from kvl_eval.errors import DataError, DecodeError
 from kvl_eval.scorers.episode import episode_answer
+from kvl_eval.store.evidence import read_evidence
 from kvl_eval.store.records import Record, text_sha256
 from kvl_eval.store.run_files import open_run_file
 from kvl_eval.store.run_folder import RunFolder
@@ -22,6 +23,7 @@ def check_trajectories(folder: RunFolder, proof: Verification) -> None:
     """Look at the journal of every recorded episode, and at every screen that one of them names."""
     before, journals = len(proof.findings), 0
     screens: dict[str, Path] = {}  # {hash: a journal that names it}
+    evidence: dict[str, Path] = {}  # the same
     for task in _tasks_of_agents(folder):
         for record in folder.records(task):
             if record.extra.trajectory is None and record.status == "failed":
@@ -31,11 +33,19 @@ def check_trajectories(folder: RunFolder, proof: Verification) -> None:
             if trajectory is not None:
                 journals += 1
                 screens.update(dict.fromkeys(_screens(trajectory), path))
+                evidence.update(dict.fromkeys(_evidence(trajectory), path))
     for sha256, journal in sorted(screens.items()):
         _check_screen(folder.path / MEDIA / screen_name(sha256), sha256, journal, proof)
+    for sha256 in sorted(evidence):
+        try:
+            read_evidence(folder.path, sha256)
+        except DataError as error:
+            proof.add("damaged", "evidence.unusable", error.where or evidence[sha256], error.why or error.message)
     if journals and len(proof.findings) == before:
         proof.proven.append(f"trajectories/: {journals} journals agree with their records")
         proof.proven.append(f"media/: hash of each of {len(screens)} screens")
+        if evidence:
+            proof.proven.append(f"evidence/: hash of each of {len(evidence)} files")
 
 
 def _tasks_of_agents(folder: RunFolder) -> Iterator[str]:
@@ -101,6 +111,11 @@ def _screens(trajectory: StoredTrajectory) -> Iterator[str]:
     yield from (step.screenshot_sha256 for step in trajectory.steps)
     if trajectory.outcome is not None and trajectory.outcome.screenshot_sha256 is not None:
         yield trajectory.outcome.screenshot_sha256
+
+
+def _evidence(trajectory: StoredTrajectory) -> Iterator[str]:
+    checks = () if trajectory.outcome is None else trajectory.outcome.evaluator
+    yield from (check.evidence for check in checks if check.evidence is not None)
 
 
 def _check_screen(path: Path, sha256: str, journal: Path, proof: Verification) -> None:

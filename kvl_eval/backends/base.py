@@ -176,6 +176,14 @@ class ServerNeeds:
 
 
 @runtime_checkable
+class Idling(Protocol):
+    """A backend that knows for how many seconds its model had nothing to do but wait for media."""
+
+    @property
+    def idle_seconds(self) -> float: ...
+
+
+@runtime_checkable
 class FreelyAsked(Protocol):
     """A backend whose server can be asked with fields that no run sends."""
 

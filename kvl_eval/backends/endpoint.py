@@ -50,6 +50,7 @@ from kvl_eval.model.kimi_vl.families import OTHER
 from kvl_eval.types import Completion, Generation
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
+MOST_LISTED = 20  # models of a server that a run names
 
 Answers = asyncio.Queue[tuple[str, Completion] | asyncio.Task[None]]
 
@@ -93,7 +94,7 @@ class Endpoint:
                 "path": self.name,
                 "server": {**model.circumstances},
                 "base_url": self.server.base_url,
-                "listed": [*(model.id for model in models[:20])],
+                "listed": [*sorted((model.id for model in models), key=lambda name: name != self.name)[:MOST_LISTED]],
                 "budget_by": self._args.budget,
                 "device": "server",
             },

@@ -1,4 +1,4 @@
-"""The verb that says why a score is not the one expected, from stored answers alone."""
+"""The verb that says why a score is not the one expected, from stored answers and from probes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> int:
-    """Print why the score of a run differs from a published result, a number or another run."""
+    """Print why the score of a run differs from a published result, a number or another run; first ask its probes."""
     from kvl_eval.explanation.case import ExplainOptions
     from kvl_eval.explanation.resolving import explain
     from kvl_eval.explanation.text import as_text
@@ -33,6 +33,12 @@ def explain_verb(path: Path, flags: Flags, results_dir: Path, as_json: bool) -> 
         as_=flags.text("as"),
         budget=_budget(flags.text("budget")),
     )
+    if flags.text("probe") is not None:
+        from kvl_eval.cli.explain_probe import probe
+
+        code = probe(RunReader.open(path), options, flags, results_dir)
+        if code is not None:
+            return code
     with _nothing_collected():
         explanation = explain(RunReader.open(path), options, results_dir)
     for text in explanation.notices:

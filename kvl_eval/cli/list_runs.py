@@ -84,7 +84,8 @@ def matching(entries: Sequence[RunEntry], query: RunQuery) -> list[RunEntry]:
     return [
         entry
         for entry in entries
-        if (query.pattern is None or matches(entry.run_id, query.pattern))
+        if (query.shows_all or entry.parent is None)
+        and (query.pattern is None or matches(entry.run_id, query.pattern))
         and (task is None or task in entry.tasks)
         and (query.model is None or matches(entry.model or "", query.model))
         and (query.status is None or _has_status(entry, query.status))

@@ -93,6 +93,7 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
     from kvl_eval.reports.runs import main_rows, open_runs
     from kvl_eval.reports.table import final_table, protocol_table
     from kvl_eval.reports.warnings import run_warnings
+    from kvl_eval.scoring.evidence_note import evidence_note
     from kvl_eval.scoring.rescore import rescore
     from kvl_eval.scoring.run_reader import RunReader
     from kvl_eval.store.run_list import write_index
@@ -104,6 +105,8 @@ def score_runs_verb(paths: Sequence[Path], flags: Flags, as_json: bool) -> int:
         _restore_config(run)
         _ask_judge(run, flags)
         results = rescore(run, protocol, score_view(flags.text("score_view")))
+        if text := evidence_note(run):
+            terminal.note(text)
         write_index(run.folder.path.parent, run.folder.disk)
         wanted = [row for row in results.rows if row.protocol in _asked(row, protocol)]
         own_code = _exit_code(wanted, protocol)

@@ -19,7 +19,6 @@ from kvl_eval.errors import DecodeError
 
 T = TypeVar("T")
 _ABSENT = object()
-MOST_PASSED = 64  # combinations of types that are kept for a dataclass
 
 
 class _Wrong(Exception):
@@ -31,16 +30,16 @@ class _Wrong(Exception):
         self.steps: list[str | int] = []
 
 
-Reader = Callable[[Any], Any]
+Reader = Callable[..., Any]  # of a value; that of a dataclass also takes its fields that are not stored, by name
 
 
-def decode(kind: type[T], value: object, path: str = "") -> T:
-    """`value` as `kind`. `path` is what `value` itself is called in errors.
+def decode(kind: type[T], value: object, path: str = "", **given: object) -> T:
+    """`value` as `kind`. `path` is what `value` itself is called in errors; `given` are fields that are not stored.
 
     Raises: DecodeError `input.form`, such as `usage.completion_tokens: "many", expected an integer up to 2^53`.
     """
     try:
-        return cast("T", _reader(cast("Any", kind))(value))
+        return cast("T", _reader(cast("Any", kind))(value, **given))
     except _Wrong as wrong:
         for step in reversed(wrong.steps):
             path = join_path(path, step)
@@ -110,15 +109,25 @@ def _read_path(value: Any) -> Any:
     return Path(value)
 
 
+_SIMPLE: frozenset[type] = frozenset({str, bool, type(None)})  # JSON without a look inside
+_SMALL = 100  # items of a list or object that needs none if all are simple, as most are in rows
+
+
 def _read_json_value(value: Any) -> Any:
-    if type(value) is list and len(value) < DEFAULT_LIMITS.most_values and all(type(item) is str for item in value):
-        return value
-    if type(value) in (dict, list, int, float) or not isinstance(value, str | None):
+    if not (isinstance(value, str) or type(value) in _SIMPLE or _is_shallow(value)):
         try:
             check(value, "", DEFAULT_LIMITS)
         except DecodeError as error:
             raise _Wrong(value, f"JSON ({error.message})") from None
     return value
+
+
+def _is_shallow(value: Any) -> bool:
+    if type(value) is list:
+        return len(value) <= _SMALL and _SIMPLE.issuperset(map(type, value))
+    if type(value) is not dict or len(value) > _SMALL:
+        return False
+    return _SIMPLE.issuperset(map(type, value.values())) and all(type(name) is str for name in value)
 
 
 def _as_it_came(value: Any) -> Any:
@@ -222,6 +231,22 @@ def _union(arguments: tuple[Any, ...]) -> Reader:
     return read
 
 
+@cache
+def _free(kind: Any) -> frozenset[type]:
+    """Types of which every value is read as it is."""
+    if is_json(kind):
+        return _SIMPLE
+    if kind in (bool, str, type(None)):
+        return frozenset({kind})
+    if typing.get_origin(kind) not in (Union, types.UnionType):
+        return frozenset()
+    first: dict[type, Any] = {}
+    for argument in typing.get_args(kind):
+        for json_kind in _json_kinds(argument):
+            first.setdefault(json_kind, argument)
+    return frozenset(json_kind for json_kind, argument in first.items() if json_kind in _free(argument))
+
+
 def _json_kinds(kind: Any) -> tuple[type, ...]:
     if kind in _KINDS:
         return _KINDS[kind]
@@ -253,13 +278,11 @@ def _items(value: list[Any], readers: Iterable[Reader]) -> Iterator[Any]:
 
 
 def _list_of(kind: Any, make: Callable[[Iterable[Any]], Any]) -> Reader:
-    read_item, as_they_are = _reader(kind), _as_they_are(kind)
+    read_item = _reader(kind)
 
     def read(value: Any) -> Any:
         if type(value) is not list:
             raise _Wrong(value, "a list")
-        if as_they_are and all(type(item) in as_they_are for item in value):
-            return make(value)
         return make(_items(value, [read_item] * len(value)))
 
     return read
@@ -302,9 +325,9 @@ class _Slot(NamedTuple):
     name: str
     former: str | None
     read: Reader
+    free: frozenset[type]  # types of which it takes every value
     required: bool
     inlined: bool  # its own fields stand beside it
-    as_it_is: frozenset[type]  # values of these types need no reading
 
 
 class _Layout(NamedTuple):
@@ -314,9 +337,6 @@ class _Layout(NamedTuple):
     known: frozenset[str]
     rest: str | None
     inlines: bool  # whether a field's own fields stand beside it
-    plain: tuple[_Slot, ...]  # required fields of texts, flags and null
-    others: tuple[_Slot, ...]
-    passed: set[tuple[type, ...]]  # types that the values of `plain` had and may have
 
 
 @cache
@@ -333,56 +353,31 @@ def _layout(kind: Any) -> _Layout:
             hint, inlined = hints[one.name], one.metadata.get("inlined", False)
             known |= _layout(hint).known if inlined else set()
             former = one.metadata.get("former")
-            slots.append(_Slot(one.name, former, _reader(hint), required, inlined, _as_they_are(hint)))
-    plain = tuple(slot for slot in slots if slot.as_it_is and slot.required and slot.former is None)
-    others = tuple(slot for slot in slots if slot not in plain)
-    return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots), plain, others, set())
-
-
-def _plain_values(layout: _Layout, value: dict[str, Any]) -> dict[str, object]:
-    """The values of the plain fields, all checked at once; nothing where one is missing or wrong."""
-    try:
-        found = {slot[0]: value[slot[0]] for slot in layout.plain}
-    except KeyError:
-        return {}
-    kinds = tuple(map(type, found.values()))
-    if kinds in layout.passed:
-        return found
-    if not all(kind in slot.as_it_is for kind, slot in zip(kinds, layout.plain, strict=True)):
-        return {}
-    if len(layout.passed) < MOST_PASSED:
-        layout.passed.add(kinds)
-    return found
-
-
-def _as_they_are(kind: Any) -> frozenset[type]:
-    """The types whose values are taken as they come: all that there is to check of a text, a flag or null."""
-    members = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
-    plain = (bool, str, type(None))
-    return frozenset(one for one in plain if next((m for m in members if one in _json_kinds(m)), None) is one)
+            slots.append(_Slot(one.name, former, _reader(hint), _free(hint), required, inlined))
+    return _Layout(tuple(slots), frozenset(known), rest, any(slot.inlined for slot in slots))
 
 
 def _object(kind: Any) -> Reader:
-    def read(value: Any) -> Any:
+    def read(value: Any, **given: Any) -> Any:
         if type(value) is not dict:
             raise _Wrong(value, "an object")
         layout = _layout(kind)
-        found = _plain_values(layout, value)
-        for name, former, read_field, required, inlined, _ in layout.others if found else layout.slots:
-            if inlined:
-                found[name] = read_field(value)
-                continue
-            item = value.get(name, _ABSENT)
-            if item is _ABSENT and former is not None:
-                item = value.get(former, _ABSENT)
-            if item is not _ABSENT or required:
-                try:
+        found: dict[str, object] = {}
+        name, inlined = "", False
+        try:
+            for name, former, read_field, free, required, inlined in layout.slots:
+                item = value if inlined else value.get(name, _ABSENT)
+                if item is _ABSENT and former is not None:
+                    item = value.get(former, _ABSENT)
+                if type(item) in free:
+                    found[name] = item
+                elif item is not _ABSENT or required:
                     found[name] = read_field(item)
-                except _Wrong as wrong:
-                    wrong.steps.append(name)
-                    raise
+        except _Wrong as wrong:
+            wrong.steps += [] if inlined else [name]
+            raise
         if layout.rest is not None and (layout.inlines or len(found) < len(value)):
             found[layout.rest] = {name: item for name, item in value.items() if name not in layout.known}
-        return kind(**found)
+        return kind(**found, **given)
 
     return read

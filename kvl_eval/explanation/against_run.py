@@ -18,6 +18,7 @@ from kvl_eval.explanation.document import (
 )
 from kvl_eval.explanation.flips import CAUSES, PairedRuns, cause_parts, pair_runs
 from kvl_eval.explanation.observations import observations
+from kvl_eval.explanation.probes import probe_results
 from kvl_eval.explanation.reading import BudgetKey, Scorer, TaskReplies, budgets_of
 from kvl_eval.explanation.references import own_settings
 from kvl_eval.explanation.sentences import main_cause, printed
@@ -38,8 +39,13 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
     Raises: UsageError `explain.no_overlap` for runs without common samples, and as `explain_run`.
     """
     case = case_of(run, options)
-    theirs = _their_replies(case, other)
-    reading, as_evidence = comparing_scorer(case, None, options.as_)
+    return explain_pair(case, their_replies(case, other), options.as_)
+
+
+def explain_pair(case: ExplainedCase, theirs: TaskReplies, as_: str | None = None) -> Explanation:
+    """As `explain_against`, of replies that were read before; `theirs` are the reference's."""
+    other = theirs.run
+    reading, as_evidence = comparing_scorer(case, None, as_)
     own = _shared(case, other)
     pairs = pair_runs(case.replies, theirs, own, reading._replace(judge=None))
     if not pairs.answers:
@@ -54,6 +60,7 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
     gap = _gap(difference, p_value, len(set(clusters)))
     rest = difference.mean - math.fsum(part.value for part in parts)
     low, high, method = interval(ours, clusters)
+    probes, odd = probe_results(case, reading, may_add=False)
     score = math.fsum(ours) / len(ours)
     return Explanation(
         run=case.about_run(),
@@ -84,14 +91,20 @@ def explain_against(run: RunReader, other: RunReader, options: ExplainOptions) -
         overlap={},
         settings=_settings(case, other),
         observations=observations(case.replies, None, None, own),
+        probes=probes,
         verdict=_verdict(case, other, gap, pairs, parts),
         commands=(_compare(case, other),),
-        notices=_notices(case, theirs, pairs),
+        notices=(*_notices(case, theirs, pairs), *odd),
     )
 
 
-def _their_replies(case: ExplainedCase, other: RunReader) -> TaskReplies:
-    """The reference's replies at the same budget, or at its only one. Raises: UsageError `explain.no_overlap`."""
+def their_replies(case: ExplainedCase, other: RunReader, known: TaskReplies | None = None) -> TaskReplies:
+    """The reference's replies at the same budget, or at its only one. Raises: UsageError `explain.no_overlap`.
+
+    `known` are replies of the reference that were read before.
+    """
+    if known is not None and known.budget == case.replies.budget:
+        return known
     if case.task.name not in other.task_names:
         raise _no_overlap(case, other)
     plan = list(other.folder.plan(case.task.name))

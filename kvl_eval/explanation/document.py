@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvl_eval.decode import Count, Json, encode_object, named
+from kvl_eval.explanation.probe_document import ProbeResult
 from kvl_eval.explanation.units import GapPart
 from kvl_eval.types import Interval, Policy, Unit
 
@@ -220,7 +221,7 @@ class Explanation:
     observations: tuple[Observation, ...] = ()
     reproductions: tuple[Reproduction, ...] = ()
     unknowable: tuple[str, ...] = ()
-    probes: tuple[Json, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
     verdict: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()

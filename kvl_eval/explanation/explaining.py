@@ -25,6 +25,8 @@ from kvl_eval.explanation.flips import mean_intervals
 from kvl_eval.explanation.ledger import ORDER, Floats
 from kvl_eval.explanation.observations import observations
 from kvl_eval.explanation.parts import parts_of
+from kvl_eval.explanation.probe_parts import draws_without, measured_parts, rest_after, with_measured
+from kvl_eval.explanation.probes import probe_results
 from kvl_eval.explanation.reading import GUESS, Scorer
 from kvl_eval.explanation.references import (
     GapTarget,
@@ -61,15 +63,19 @@ def explain_run(run: RunReader, options: ExplainOptions) -> Explanation:
 
     Raises: UsageError for unknown names and numbers out of range, UnscoredError, DataError.
     """
-    case = case_of(run, options)
+    return explain_case(case_of(run, options), options)
+
+
+def explain_case(case: ExplainedCase, options: ExplainOptions) -> Explanation:
+    """As `explain_run`, of replies that were read before."""
     target = target_of_case(case, options)
     other, evidence = comparing_scorer(case, target, options.as_)
     case.replies.prepare([case.own, *other_scorers(case, other)])
-    with PlanRows(run.folder) as rows:
+    with PlanRows(case.run.folder) as rows:
         try:
             answers = weighed(case.replies, case.own, other, rows)
         except ValueError as error:  # a damaged file: the stored result has a score
-            raise unscored(run, case.task, case.own, case.replies) from error
+            raise unscored(case.run, case.task, case.own, case.replies) from error
         return _Assembly(case, options, target, other, answers).explanation(evidence)
 
 
@@ -129,14 +135,16 @@ class _Assembly:
         self.others = other_scorers(case, other)
         self.n_scored = int(self.ledger.scored.sum())
         self.clusters = len({unit.cluster for unit in self.ledger.units if unit.is_scored})
+        self.probes, self.probe_notices = probe_results(case, other, may_add=self.is_plain)
+        self.measured = measured_parts(self.probes)
 
     def explanation(self, as_evidence: HowKnown) -> Explanation:
         """All of it."""
         case, computed = self.case, self._computed()
         reference = self._reference()
         gap = None if reference is None else self._gap(reference, computed.score)
-        parts = tuple(self._with_command(part) for part in computed.parts)
-        rest = self._rest(gap, reference, computed)
+        parts = with_measured([self._with_command(part) for part in computed.parts], self.measured)
+        rest = self._rest(gap, reference, replace(computed, parts=parts))
         known = {} if self.target is None else known_of(self.target)
         settings = setting_lines(case.task, self.manifest, case.own.protocol, known)
         system = None if reference is None else reference.system
@@ -154,7 +162,7 @@ class _Assembly:
             score=ExplainedScore(value=computed.score, ci95=case.row.ci95, method=case.row.ci_method),
             reference=reference,
             gap=gap,
-            order=ORDER,
+            order=(*ORDER, *(part.name for part in self.measured)),
             parts=parts,
             unexplained=rest,
             overlap=self.ledger.overlap(),
@@ -163,6 +171,7 @@ class _Assembly:
             observations=observations(case.replies, self.target, reference, case.own),
             reproductions=reproductions(case.task, system),
             unknowable=unknowable(settings),
+            probes=self.probes,
             verdict=self._verdict(gap, reference, parts, rest, computed.score),
             commands=self._commands(parts),
             notices=self._notices(),
@@ -183,6 +192,8 @@ class _Assembly:
         fix = ""
         if part.name in ("no_answer", "extraction", "judge", "draws") and self.other != self.case.own:
             fix = f"kvl-eval score {run} --protocol {self.other.protocol}"
+        elif part.name in ("unclosed", "truncated"):
+            fix = f"kvl-eval explain {run} --probe max-new-tokens"
         elif part.name == "missing":
             has_failed = any(facts.status == "failed" for facts in self.case.replies.facts)
             fix = f"kvl-eval resume {run}{' --rerun failed' if has_failed else ''}"
@@ -235,10 +246,14 @@ class _Assembly:
     @property
     def is_share(self) -> bool:
         """Whether the score is the share of answers that are right."""
-        ledger = self.ledger
-        values = ledger.y0[ledger.scored]
-        is_plain = bool(np.allclose(ledger.w[ledger.scored], 1 / self.n_scored))
-        return self.answers.aggregate is None and is_plain and bool(np.isin(values, (0.0, 1.0)).all())
+        values = self.ledger.y0[self.ledger.scored]
+        return self.is_plain and bool(np.isin(values, (0.0, 1.0)).all())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the score is the mean of the answers' scores."""
+        weights = self.ledger.w[self.ledger.scored]
+        return self.answers.aggregate is None and bool(np.allclose(weights, 1 / self.n_scored))
 
     @property
     def effect(self) -> float:
@@ -307,17 +322,22 @@ class _Assembly:
         if gap is None or gap.value is None or reference is None:
             return None
         value = gap.value - math.fsum(part.value for part in computed.parts)
+        before = value + math.fsum(part.value for part in self.measured)
         errors = self._errors(reference, computed.score)
         error = 1.0 if errors is None else errors[0]
         if self.is_share:  # without the design effect: the reference's own questions
             error = math.sqrt(reference.value * (1 - reference.value) / max(1, reference.n))
         if computed.aggregated is not None:
-            ci95 = rest_interval(gap.value, computed.aggregated, error)
-            return Unexplained(value=value, ci95_same_questions=(value, value), ci95=ci95)
-        assert computed.draws is not None
-        same = computed.draws.unexplained_of_these(gap.value, self.ledger)
-        such = computed.draws.unexplained_of_such(gap.value, error, self.ledger)
-        return Unexplained(value=value, ci95_same_questions=same, ci95=such)
+            bounds = (before, before), rest_interval(gap.value, computed.aggregated, error)
+        else:
+            assert computed.draws is not None
+            draws = draws_without(computed.draws, self.measured)
+            bounds = (
+                draws.unexplained_of_these(gap.value, self.ledger),
+                draws.unexplained_of_such(gap.value, error, self.ledger),
+            )
+        these, such = (rest_after(interval, before, self.measured) for interval in bounds)
+        return Unexplained(value=value, ci95_same_questions=these, ci95=such)
 
     # -- words --------------------------------------------------------------------------------------------------
 
@@ -351,5 +371,6 @@ class _Assembly:
 
     def _notices(self) -> tuple[str, ...]:
         note = self.target.note if self.target is not None else ""
-        notices = [*self.case.run.folder.notices, *self.case.replies.notices, *([note] if note else [])]
+        own = [*self.case.run.folder.notices, *self.case.replies.notices, *self.probe_notices]
+        notices = [*own, *([note] if note else [])]
         return tuple(dict.fromkeys(notices))

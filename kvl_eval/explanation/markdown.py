@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kvl_eval import __version__
 from kvl_eval.explanation.document import Explanation
+from kvl_eval.explanation.probe_text import probe_facts, probe_name, probe_notes, probe_points
 from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.text import ROUNDED, SAMPLES, does_not_add_up, known_by, label, printed_interval, setting_text
 from kvl_eval.printable import printable
@@ -24,6 +25,7 @@ def as_markdown(explanation: Explanation) -> str:
         ["## Parts", "", *_parts(explanation)],
         _samples(explanation),
         _section("Other protocols", _protocols(explanation)),
+        _section("Probes", _probes(explanation)),
         _section("Observations", [f"- {_cell(fact.name)}: {_cell(fact.text)}" for fact in explanation.observations]),
         _section("Settings", [f"- {_cell(setting_text(line))}" for line in explanation.settings]),
         _section(
@@ -100,6 +102,15 @@ def _protocols(explanation: Explanation) -> list[str]:
     if not rows:
         return []
     return [*_table(["protocol", "points", "95% interval", "samples"], rows), "", "These are not part of the sum."]
+
+
+def _probes(explanation: Explanation) -> list[str]:
+    unit = explanation.unit
+    rows = [[probe_name(probe), *probe_points(probe, unit), probe_facts(probe, unit)] for probe in explanation.probes]
+    if not rows:
+        return []
+    notes = [f"- {_cell(note)}" for note in probe_notes(explanation.probes, unit)]
+    return [*_table(["setting", "points", "95% interval", "how known"], rows), "", *notes]
 
 
 def _issue(explanation: Explanation) -> Iterator[str]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from kvl_eval import __version__
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 GUESS = "random_guess"  # the method of a verdict that the authors' script draws
 TAGS = ("<think", "</think", "<reasoning", "<thought", "◁think▷", "◁/think▷")  # left over in an answer
-_USUAL = {
-    *("sample_id", "repeat", "budget", "policy", "verdict", "score"),
-    *("extracted", "extract_method", "reason", "detail", "judge"),
-}  # fields of a line of `scores/`
 MOST_TAGGED = 100_000  # characters of an answer that are searched for them
 
 
@@ -222,31 +219,32 @@ def budgets_of(plan: Iterable[PlanEntry]) -> list[BudgetKey]:
 
 
 def _facts(run: RunReader, task: Task, budget: BudgetKey, plan: Iterable[PlanEntry]) -> Iterator[AnswerFacts]:
-    planned = {entry.key: entry for entry in plan if (entry.budget, entry.policy) == budget}
-    answered: dict[Key, AnswerFacts] = {}
-    form = asked_form(run.folder.manifest, task)
+    entries = {entry.key: entry for entry in plan if (entry.budget, entry.policy) == budget}
+    facts, form = {}, asked_form(run.folder.manifest, task)
 
-    def take(record: Record) -> None:
-        entry = planned.get(record.key)
-        if entry is not None and record.status == "ok":
-            answered[record.key] = _answered(entry, record, form)
+    def see(record: Record) -> None:
+        key = record.key
+        if record.status == "ok" and key in entries:
+            facts[key] = _answered(entries[key], record, form)
 
     try:
-        index = run.read(task.name, take)
+        index = run.read(task.name, see)
+        index.require_whole()
     except DataError as error:
         if error.code == "run.damaged":
             error.fix = f"kvl-eval verify {run.folder.path}"
         raise
-    for key, entry in planned.items():
+    for key, entry in entries.items():
         if key in index.failed:
             yield AnswerFacts(entry=entry, status="failed", reason=index.failed[key])
         else:
-            yield answered.get(key) or AnswerFacts(entry=entry, status="pending")
+            yield facts.get(key) or AnswerFacts(entry=entry, status="pending")
 
 
 def _answered(entry: PlanEntry, record: Record, form: AnswerForm | None) -> AnswerFacts:
     answer = answer_of(record, "answer")
     ended = record.finish_reason in ("length", "budget") or answer.closed is False
+    beginning = answer.text[:MOST_TAGGED].lower()
     return AnswerFacts(
         entry=entry,
         status="ok",
@@ -257,7 +255,7 @@ def _answered(entry: PlanEntry, record: Record, form: AnswerForm | None) -> Answ
         prompt_tokens=record.tokens.prompt,
         is_loop=ended and loops(answer.raw),
         followed=_followed(answer, entry, form),
-        has_tags=any(tag in answer.text[:MOST_TAGGED].lower() for tag in TAGS),
+        has_tags=any(tag in beginning for tag in TAGS),
         reply=hashlib.sha256(answer.raw.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         prompt=record.prompt_sha256,
         media=record.media,
@@ -298,28 +296,31 @@ def _unit(facts: AnswerFacts, before: AnswerVerdict | None, after: AnswerVerdict
     )
 
 
+_USUAL = itemgetter(
+    "sample_id", "repeat", "budget", "policy", "verdict", "score",
+    "extracted", "extract_method", "reason", "detail", "judge",
+)  # fmt: skip
+
+
 def _stored_verdict(fields: dict[str, Json]) -> tuple[Key, AnswerVerdict]:
     """The verdict of a line of `scores/`: its fields as they are where all have the usual types, else decoded.
 
     Raises: DecodeError.
     """
-    if fields.keys() >= _USUAL:
-        name, repeat, verdict, value = fields["sample_id"], fields["repeat"], fields["verdict"], fields["score"]
-        method, reason, detail = fields["extract_method"], fields["reason"], fields["detail"]
+    try:
+        sample_id, repeat, budget, policy, verdict, score, extracted, method, reason, detail, judge = _USUAL(fields)
+    except KeyError:
+        pass
+    else:
         if (
-            type(name) is str
-            and type(repeat) is int
-            and type(value) is float
-            and type(method) is str
-            and type(detail) is dict
-            and (reason is None or type(reason) is str)
-            and repeat >= 0
-            and 0 <= value <= 1
+            (budget, policy, judge) == (None, None, None)
+            and (type(sample_id), type(repeat), type(score), type(method), type(detail)) == (str, int, float, str, dict)
             and verdict in ("correct", "wrong", "no_answer")
-            and fields["budget"] is fields["policy"] is fields["judge"] is None
+            and (reason is None or type(reason) is str)
+            and 0 <= score <= 1
         ):
-            made = AnswerVerdict(cast("Verdict", verdict), value, fields["extracted"], method, reason, False, detail)
-            return Key(name, repeat, None, None), made
+            key = Key(sample_id, repeat, None, None)
+            return key, AnswerVerdict(verdict, score, extracted, method, reason, judged=False, detail=detail)
     line = decode(ScoreLine, fields)
     return line.key, AnswerVerdict(
         *(line.verdict, line.score, line.extracted, line.extract_method, line.reason),

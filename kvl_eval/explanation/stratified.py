@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kvl_eval.explanation.score_columns import ScoreColumns
+
+
+@dataclass(frozen=True, slots=True)
+class StratifiedSample:
+    """What a sample is drawn with and as: whole clusters, in proportion to their strata."""
+
+    cluster: str
+    stratum: tuple[str, ...]
 
 
 def stratified_order(columns: ScoreColumns, seed: int = 0) -> list[list[str]]:
     """Clusters of sample ids in an order of which each beginning has the strata in proportion.
 
-    Strata are the label of the first category and whether the run's answer is right; a cluster is in that of its
-    first sample. Within a stratum clusters are shuffled by `seed`. The order of the samples does not matter.
+    Strata are the label of the first category and whether the run's answer is right.
+    """
+    samples = columns.samples
+    return nested_order(
+        {name: StratifiedSample(sample.cluster, _stratum(columns, name)) for name, sample in samples.items()}, seed
+    )
+
+
+def nested_order(samples: Mapping[str, StratifiedSample], seed: int = 0) -> list[list[str]]:
+    """The same for any strata; a cluster is in that of its first sample.
+
+    Within a stratum clusters are shuffled by `seed`. The order of the samples does not matter.
     """
     clusters: dict[str, list[str]] = {}
-    for name in sorted(columns.samples):
-        clusters.setdefault(columns.samples[name].cluster, []).append(name)
-    strata: dict[tuple[str, str], list[list[str]]] = {}
+    for name in sorted(samples):
+        clusters.setdefault(samples[name].cluster, []).append(name)
+    strata: dict[tuple[str, ...], list[list[str]]] = {}
     for names in clusters.values():
-        strata.setdefault(_stratum(columns, names[0]), []).append(names)
+        strata.setdefault(samples[names[0]].stratum, []).append(names)
     placed: list[tuple[float, str, list[str]]] = []
     for members in strata.values():
         members.sort(key=lambda names: _draw(seed, names[0]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from kvl_eval.explanation.document import ConditionalLine, Explanation, SettingLine
+from kvl_eval.explanation.probe_text import probe_facts, probe_name, probe_notes, probe_points, singles
 from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.units import GapPart
 from kvl_eval.printable import how_many, printable
@@ -45,6 +46,8 @@ def label(part: GapPart, *, paired: bool = False) -> str:
     if part.name == "missing" and not paired:
         pending = part.detail.get("pending")
         return "failed" if not pending else "pending" if pending == part.n else "failed or pending"
+    if part.basis == "measured":
+        return " and ".join(part.name.removeprefix("probe:").split("+"))
     return LABELS.get(part.name, part.name)
 
 
@@ -52,6 +55,9 @@ def known_by(part: GapPart, explanation: Explanation) -> str:
     """How a part is known, in a few words."""
     detail, as_ = part.detail, explanation.as_
     rate, loops = detail.get("rate"), detail.get("loops")
+    if part.basis == "measured":
+        also = f"; {part.assumption}" if part.assumption else ""
+        return f"measured: {detail.get('gained')} gained, {detail.get('lost')} lost{also}"
     if part.basis == "bounds":
         return f"bounds only: {part.assumption}"
     if part.basis == "exact" and "lost" in detail:
@@ -173,6 +179,9 @@ def _parts(explanation: Explanation) -> Iterator[str]:
         name = label(part, paired=is_paired)
         yield _cells(name, f"{part.n:,}", value, interval(part.ci95, unit), bounds, known[0] if known else "")
         yield from (" " * KNOWN + line for line in known[1:])
+        for probe in singles(part, explanation.probes):
+            points, interval_text = probe_points(probe, unit)
+            yield _cells(f"  {probe.knobs[0]}", f"{probe.n:,}", points, interval_text, "", "alone, not in the sum")
     rest = explanation.unexplained
     if rest is not None:
         same = "" if is_paired else interval(rest.ci95_same_questions, unit)
@@ -195,6 +204,7 @@ def _facts(explanation: Explanation) -> list[str]:
         texts = [protocols_line(line, unit) for line in explanation.conditional]
         lines += _labeled("other protocols", [*texts, "(not part of the sum)"])
     lines += [line for fact in explanation.observations for line in _labeled(fact.name.replace("_", " "), [fact.text])]
+    lines += _probes(explanation)
     lines += _settings(explanation)
     if explanation.reproductions:
         results = [f"{result.printed} ({result.source[:60]})" for result in explanation.reproductions[:3]]
@@ -203,6 +213,16 @@ def _facts(explanation: Explanation) -> list[str]:
     if explanation.unknowable:
         lines += _labeled("cannot be known", [f"from stored answers: {', '.join(explanation.unknowable)}"])
     return lines
+
+
+def _probes(explanation: Explanation) -> list[str]:
+    unit, probes = explanation.unit, explanation.probes
+    if not probes:
+        return []
+    results = [f"{probe_name(one)} {' '.join(probe_points(one, unit))}: {probe_facts(one, unit)}" for one in probes]
+    texts = [*results, *probe_notes(probes, unit)]
+    wrapped = [line for text in texts for line in wrap(text, WIDTH - 18, break_long_words=False)]
+    return [f"  {'probes' if not number else '':<15} {line}" for number, line in enumerate(wrapped)]
 
 
 def _settings(explanation: Explanation) -> list[str]:

@@ -30,6 +30,7 @@ class Heading(StrEnum):
     AGENTS = "Agents"
     SERVER = "Server"
     SCORING = "Scoring"
+    PROBES = "Probes"
     OUTPUT = "Output"
 
 

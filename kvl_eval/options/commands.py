@@ -148,14 +148,17 @@ COMMANDS: tuple[Command, ...] = (
         summary="Show why a score differs from a published result or another run.",
         usage=("kvl-eval explain [OPTIONS] RUN",),
         text=(
-            "Show why a score differs from a published result or another run, from stored replies alone.",
+            "Show why a score differs from a published result or another run, from stored replies.",
             "The gap is split into named parts that add up, each with its interval, its samples and how it is known. "
             "What no part explains is shown as well.",
+            "With --probe a sample of the run's questions is asked again, with one setting changed at a time. "
+            "Settings: prompt, max-new-tokens, max-pixels, system-prompt, temperature, image-prep, dtype.",
         ),
         examples=(
             "kvl-eval explain latest",
             "kvl-eval explain latest --to 57.0",
             "kvl-eval explain RUN_B --to RUN_A",
+            "kvl-eval explain latest --probe prompt=kimi_cot,max-pixels --dry-run",
         ),
         arguments=(RUN,),
     ),

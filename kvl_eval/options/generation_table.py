@@ -177,7 +177,7 @@ SERVER_OPTIONS = (
         metavar="URL",
         help="Send requests to this OpenAI-compatible server; the URL ends in /v1.",
         group=Heading.SERVER,
-        commands=(*RUN, "resume"),
+        commands=(*RUN, "resume", "explain"),
         scope=Scope.SERVER,
     ),
     Option(
@@ -193,7 +193,7 @@ SERVER_OPTIONS = (
         metavar="VAR",
         help="Read the API key from this environment variable.",
         group=Heading.SERVER,
-        commands=(*RUN, "resume", "watch"),
+        commands=(*RUN, "resume", "watch", "explain"),
         scope=Scope.SERVER,
     ),
     Option(

@@ -53,6 +53,7 @@ OUTPUT_OPTIONS = (
         kind=ValueKind.SWITCH,
         help="Show what would run, then exit.",
         group=Heading.OUTPUT,
+        commands=(*RUN, "explain"),
     ),
 )
 
@@ -382,7 +383,7 @@ PRICE_OPTIONS = tuple(
         metavar="X",
         help=help_text,
         group=Heading.OUTPUT,
-        commands=("report",),
+        commands=("report",) if name == "price_per_hour" else ("report", "explain"),
     )
     for name, help_text in (
         ("price_per_hour", "Compute costs at X dollars for an hour of a device or server."),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kvl_eval.errors import KvlEvalError
-from kvl_eval.reports.image_work import CopyJob, SmallCopy, small_copies
+from kvl_eval.reports.image_work import JPEG_START, CopyJob, SmallCopy, small_copies
 from kvl_eval.reports.pace import Pace
 from kvl_eval.reports.thumbnails import SIDE, SIDES, picture_name, spread
 from kvl_eval.store.journal import storing
@@ -32,13 +32,17 @@ log = logging.getLogger(__name__)
 
 CopySize = Literal["small", "full"]
 FULL_SIDE = 1600  # pixels
-RECIPE = 1  # how copies are made; a change makes all stored ones unknown
+RECIPE = 2  # how copies are made; a change makes all stored ones unknown
 SECONDS = 20.0  # for the images of one sample
 PROCESSES = 4
 IMAGES_OF_PROCESS = 64  # for which starting one more pays
 AHEAD = 4  # jobs that wait for each process
-OURS = re.compile(r"[0-9a-f]{64}(-\d+)?\.webp")
+OURS = re.compile(r"[0-9a-f]{64}(-\d+)?\.(webp|jpg)")
 
+ENDINGS = (".jpg", ".webp")
+
+CopyFiles = dict[str, str]
+"""{name of a copy: its file in `media/`}."""
 RefsOf = Callable[[str, str], Sequence[MediaRef]]
 """(task, sample id) -> where its media are; asked once a sample, in about the data set's order."""
 
@@ -56,22 +60,22 @@ class ImageCache:
 
     def path(self, name: str, side: int) -> Path:
         """Where the copy of that size is stored."""
-        return self.folder / name[:2] / f"{name}-{side}-{RECIPE}.webp"
+        return self.folder / name[:2] / f"{name}-{side}-{RECIPE}"
 
     def read(self, name: str, side: int) -> bytes | None:
         """The stored copy; None where it is missing or broken."""
         try:
-            webp = self.path(name, side).read_bytes()
+            data = self.path(name, side).read_bytes()
         except OSError:
             return None
-        return webp if is_whole(webp) else None
+        return data if is_whole(data) else None
 
-    def keep(self, name: str, side: int, webp: bytes) -> None:
+    def keep(self, name: str, side: int, data: bytes) -> None:
         """Store a copy for later reports."""
         path = self.path(name, side)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            put(path, webp)
+            put(path, data)
         except OSError as error:
             log.debug("a copy of an image is not kept: %s", error)
 
@@ -112,11 +116,11 @@ class ImageCopies:
     runs: tuple[Path, ...] = ()
     workers: int | None = None
     made: int = 0
-    _have: set[str] = field(default_factory=set)
+    _have: CopyFiles = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)
 
-    def make(self, samples: Sequence[SampleMedia]) -> set[str]:
-        """Put copies into `media/` and return their names; copies of other images are removed.
+    def make(self, samples: Sequence[SampleMedia]) -> CopyFiles:
+        """Put copies into `media/` and return which are there; copies of other images are removed.
 
         Raises: StorageError.
         """
@@ -167,23 +171,24 @@ class ImageCopies:
 
     def _copied(self, name: str, side: int) -> bool:
         """Whether `media/` has the copy now: from the cache folder, or as an earlier report left it."""
-        webp = self.cache.read(name, side)
-        if webp is None and self.size == "small":
-            webp = self._left(name, side)
-        if webp is None:
+        data = self.cache.read(name, side)
+        if data is None and self.size == "small":
+            data = self._left(name, side)
+        if data is None:
             return False
-        self._write(name, webp)
+        self._write(name, data)
         return True
 
     def _left(self, name: str, side: int) -> bytes | None:
         """A copy that an earlier report left in one of its folders."""
         for folder in (self.out.path("media"), *(run / "report" / "media" for run in self.runs)):
-            try:
-                webp = (folder / f"{name}.webp").read_bytes()
-            except OSError:
-                continue
-            if is_whole(webp) and _longest_side(webp) <= side:
-                return webp
+            for ending in ENDINGS:
+                try:
+                    data = (folder / f"{name}{ending}").read_bytes()
+                except OSError:
+                    continue
+                if is_whole(data) and _longest_side(data) <= side:
+                    return data
         return None
 
     def _take(self, future: Future[list[SmallCopy]], job: CopyJob, pace: Pace) -> None:
@@ -192,23 +197,28 @@ class ImageCopies:
         except KvlEvalError:  # too slow, or its process died: the page shows a box with the hash
             copies = []
         for copy in copies:
-            self.cache.keep(copy.name, job.sides[copy.name], copy.webp)
-            self._write(copy.name, copy.webp)
+            self.cache.keep(copy.name, job.sides[copy.name], copy.data)
+            self._write(copy.name, copy.data)
             self.made += 1
         pace.step(len(job.media))
 
-    def _write(self, name: str, webp: bytes) -> None:
-        path = self.out.path("media", f"{name}.webp")
-        self._have.add(name)
-        with storing(path):
-            if not path.is_file() or path.read_bytes() != webp:
-                put(path, webp)
+    def _write(self, name: str, data: bytes) -> None:
+        self._have[name] = put_copy(self.out, name, data)
 
     def _remove_others(self) -> None:
         """Remove what an earlier report into the same folder showed and this one does not."""
-        for path in self.out.path("media").glob("*.webp"):
-            if OURS.fullmatch(path.name) and path.stem not in self._have:
+        for path in self.out.path("media").iterdir():
+            if OURS.fullmatch(path.name) and self._have.get(path.stem) != path.name:
                 path.unlink(missing_ok=True)
+
+
+def put_copy(out: OutputFolder, name: str, data: bytes) -> str:
+    """Put a copy into `media/`, and return what the file is called there. Raises: StorageError."""
+    path = out.path("media", f"{name}{'.jpg' if data.startswith(JPEG_START) else '.webp'}")
+    with storing(path):
+        if not path.is_file() or path.read_bytes() != data:
+            put(path, data)
+    return path.name
 
 
 def stored_image(path: Path) -> ImageRef:
@@ -232,18 +242,20 @@ def put(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def is_whole(webp: bytes) -> bool:
-    """Whether bytes are a WebP file of the length that its header says."""
-    return webp[:4] == b"RIFF" and webp[8:12] == b"WEBP" and int.from_bytes(webp[4:8], "little") + 8 == len(webp)
+def is_whole(data: bytes) -> bool:
+    """Whether bytes are a JPEG file with its end, or a WebP file of the length that its header says."""
+    if data.startswith(JPEG_START):
+        return data.endswith(b"\xff\xd9")
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and int.from_bytes(data[4:8], "little") + 8 == len(data)
 
 
-def _longest_side(webp: bytes) -> int:
+def _longest_side(data: bytes) -> int:
     from io import BytesIO
 
     from PIL import Image
 
     try:
-        return max(Image.open(BytesIO(webp), formats=("WEBP",)).size)
+        return max(Image.open(BytesIO(data), formats=("JPEG", "WEBP")).size)
     except (OSError, ValueError, SyntaxError):
         return FULL_SIDE + 1
 

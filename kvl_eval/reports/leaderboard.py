@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ PRINTED = {
     "2506": ("thinking2506_card_efficient", "Kimi-VL-A3B-Thinking-2506 (model card, efficient models)"),
 }
 BUDGET = "max_thinking_tokens="
+HAYSTACK = re.compile(r"haystack_tokens=\((\d+),(\d+)\]")
 OTHER = "Other"  # heading over benchmarks that nothing here knows
 
 
@@ -310,4 +312,7 @@ def _all_blind(run: ReportRun) -> bool:
 def _label(score: ReferenceScore) -> str:
     if score.setting.startswith(BUDGET):
         return f"{score.benchmark_label}, {int(score.setting.removeprefix(BUDGET)) // 1024}k"
+    if match := HAYSTACK.fullmatch(score.setting):
+        least, most = (f"{int(number) // 1024}k" for number in match.groups())
+        return f"{score.benchmark_label}, {'up to' if least == '0k' else f'{least} to'} {most} tokens"
     return score.row_label

@@ -212,7 +212,8 @@ def _media_script(folder: Path) -> str:
     for name in _image_names(folder) if (folder / "data" / "index.js").exists() else ():
         path = folder / "media" / name
         if path.is_file():
-            address = f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            kind = "jpeg" if path.suffix == ".jpg" else "webp"
+            address = f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
             if size + len(address) <= IMAGE_BYTES:
                 media[name], size = address, size + len(address)
     return f"window.kvlMedia = {literal(media)};\n"
@@ -232,7 +233,7 @@ def _image_names(folder: Path) -> list[str]:
         verdicts = {code == right for code in outcomes if code != "-"}
         rank = 0 if len(verdicts) > 1 else 1 if False in verdicts else 2
         for medium in sample["media"]:
-            name = f"{medium['file']}.webp"
+            name = medium["file"]
             ranks[name] = min(rank, ranks.get(name, rank))
-    others = sorted(path.name for path in (folder / "media").glob("*.webp") if path.name not in ranks)
+    others = sorted(path.name for path in (folder / "media").glob("*.*") if path.name not in ranks)
     return [*sorted(ranks, key=lambda name: ranks[name]), *others]

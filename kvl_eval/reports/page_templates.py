@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from jinja2.bccache import BytecodeCache
 
 HERE = Path(__file__).resolve().parent
-TEMPLATES = (HERE / "pages" / "templates", HERE / "templates")
-ASSETS = (HERE / "pages" / "assets", HERE / "assets")
+TEMPLATES = HERE / "templates"
+ASSETS = HERE / "assets"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +45,8 @@ def rendered_page(template: str, file: str, menu: Sequence[MenuEntry], values: M
 
 def copy_assets(out: OutputFolder) -> None:
     """Put style sheets and scripts of all pages into `assets/`."""
-    assets = out.path("assets")
-    assets.parent.mkdir(parents=True, exist_ok=True)
-    for folder in ASSETS:
-        shutil.copytree(folder, assets, dirs_exist_ok=True)
+    for file in sorted(file for file in ASSETS.rglob("*") if file.is_file()):
+        out.write([file.read_bytes()], "assets", *file.relative_to(ASSETS).parts)
 
 
 def page_environment() -> Environment:

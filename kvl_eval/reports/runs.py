@@ -14,9 +14,10 @@ from kvl_eval.store.names import scores_name
 from kvl_eval.store.records import PlanEntry, ScoreLine
 from kvl_eval.store.result_records import ResultRow, Results
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.task_records import RecordIndex
+from kvl_eval.store.task_records import RecordIndex, Room, TaskRecords
 
 if TYPE_CHECKING:
+    from kvl_eval.scoring.run_reader import RunReader
     from kvl_eval.tasks.base import Task
 
 
@@ -25,10 +26,9 @@ class ReportRun:
     """One run folder and its results.json; `number` is its place in the report."""
 
     number: int
-    folder: RunFolder
+    reader: RunReader
     results: Results
     _plan: dict[str, list[PlanEntry]] = field(default_factory=dict, compare=False, repr=False)  # by task
-    _indexes: dict[str, RecordIndex] = field(default_factory=dict, compare=False, repr=False)
     _scores: dict[tuple[str, str], list[ScoreLine]] = field(default_factory=dict, compare=False, repr=False)
 
     def plan(self, task: str | None = None) -> Sequence[PlanEntry]:
@@ -44,11 +44,18 @@ class ReportRun:
             return [entry for entries in self._plan.values() for entry in entries]
         return self._plan.get(task, ())
 
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run is."""
+        return self.reader.folder
+
     def index(self, task: str) -> RecordIndex:
         """Where each record of a task is; read once. Raises: UsageError `run.mixed`."""
-        if task not in self._indexes:
-            self._indexes[task] = self.folder.index(task)
-        return self._indexes[task]
+        return self.reader.index(task)
+
+    def records(self, task: str) -> TaskRecords:
+        """The records of a task, to be used as a context. Raises: UsageError `run.mixed`."""
+        return self.reader.records(task)
 
     def scores(self, task: str, protocol: str) -> Sequence[ScoreLine]:
         """A task's scores in plan order; read once. Raises: DataError `run.scores` for one that cannot be read."""
@@ -86,8 +93,11 @@ def open_runs(folders: Sequence[Path]) -> list[ReportRun]:
     """The runs of these folders in order. Raises UsageError for none, DataError for one that cannot be read."""
     if not folders:
         raise UsageError("usage.report", "no run given", fix="see `kvl-eval list runs`")
-    opened = [RunFolder.open(folder) for folder in folders]
-    return [ReportRun(number, folder, folder.results()) for number, folder in enumerate(opened)]
+    from kvl_eval.scoring.run_reader import RunReader
+
+    room = Room()
+    opened = [RunReader(RunFolder.open(folder), room=room) for folder in folders]
+    return [ReportRun(number, run, run.folder.results()) for number, run in enumerate(opened)]
 
 
 class Setting(NamedTuple):

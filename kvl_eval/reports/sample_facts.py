@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kvl_eval.decode import Json
 from kvl_eval.flags import meaning
@@ -49,20 +49,20 @@ def is_numbers(value: Json) -> bool:
     return isinstance(value, list) and all(isinstance(part, int | float) for part in value)
 
 
-def shown_media(media: Sequence[MediaInfo], stored: set[str]) -> dict[str, object]:
+def shown_media(media: Sequence[MediaInfo], stored: Mapping[str, str]) -> dict[str, object]:
     """The pictures that are shown, and, where that is not every one, how many there are and which, in words."""
     chosen = spread(media)
     return {"media": [_medium(medium, stored) for medium in chosen], "more": _more(media, len(chosen))}
 
 
-def _medium(medium: MediaInfo, stored: set[str]) -> dict[str, object]:
-    name = picture_name(medium)
+def _medium(medium: MediaInfo, stored: Mapping[str, str]) -> dict[str, object]:
+    file = stored.get(picture_name(medium) or "", "")
     number = f" {medium.index + 1}" if medium.index is not None and medium.kind == "page" else ""
     timed = medium.index is not None and medium.timestamp is not None
     at = f" {medium.index} at {medium.timestamp:.1f} s" if timed else ""
     return {
-        "sha": "" if name in stored else text(medium.sha256),
-        "file": name if name in stored else "",
+        "sha": "" if file else text(medium.sha256),
+        "file": file,
         "kind": text(medium.kind),
         "label": text(f"{medium.kind}{at or number}" if at or number else ""),
         "size": [medium.w, medium.h],

@@ -137,7 +137,7 @@ def opened(runs: Sequence[ReportRun], task: str, stack: ExitStack) -> dict[int, 
         index = run.index(task)
         views = scored_views(run, task)
         scores = {view.name: {line.key: line for line in run.scores(task, view.name)} for view in views}
-        records = stack.enter_context(run.folder.reader(task, index))
+        records = stack.enter_context(run.records(task))
         parts[run.number] = TaskOfRun(run.number, views, scores, index, records)
     return parts
 
@@ -147,7 +147,7 @@ def sample_media(runs: Sequence[ReportRun], voices: Sequence[Voice]) -> Iterator
     for task in task_names(runs):
         with ExitStack() as stack:
             indexes = {run.number: run.index(task) for run in runs}
-            readers = {run.number: stack.enter_context(run.folder.reader(task, indexes[run.number])) for run in runs}
+            readers = {run.number: stack.enter_context(run.records(task)) for run in runs}
             for row in planned_rows(runs, task, voices):
                 asked = [(voices[number].run, voices[number].key(row.sample_id)) for number in row.voices]
                 records = [readers[run].at(key) for run, key in asked if key in indexes[run]]
@@ -181,17 +181,15 @@ class Columns:
     place: list[int] = field(default_factory=list)
 
 
-def write_samples(runs: Sequence[ReportRun], out: OutputFolder, stored: set[str], causes: Causes | None = None) -> int:
+def write_samples(
+    runs: Sequence[ReportRun], out: OutputFolder, stored: Mapping[str, str], causes: Causes | None = None
+) -> int:
     """Write `data/` below `out` and return the number of samples in it. Samples never answered are listed too.
 
     Args:
-        stored: names of the images that the report's `media/` has.
+        stored: the copies of images that the report's `media/` has.
         causes: why runs differ on a sample, where that is known.
     """
-    folder = out.path("data")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in [folder / "index.js", *folder.glob("c*.js")]:
-        old.unlink(missing_ok=True)
     voices, columns, names, chunks = voices_of(runs), Columns(), Names(), Chunks(out)
     pace = Pace(len({(entry.task, entry.sample_id) for run in runs for entry in run.plan()}), 0)
     for task in task_names(runs):
@@ -247,7 +245,10 @@ def _add(columns: Columns, names: Names, task: str, row: PlannedRow, replies: Ma
 
 
 def _shown_sample(
-    row: PlannedRow, replies: Mapping[int, SampleReply], views: Mapping[int, Sequence[ScoredView]], stored: set[str]
+    row: PlannedRow,
+    replies: Mapping[int, SampleReply],
+    views: Mapping[int, Sequence[ScoredView]],
+    stored: Mapping[str, str],
 ) -> dict[str, object]:
     """Everything the page shows of one sample; its images are those of the first reply that names any."""
     sample = row.sample

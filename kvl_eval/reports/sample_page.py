@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kvl_eval.reports.image_copies import ImageCache, ImageCopies
+from kvl_eval.reports.image_copies import CopyFiles, ImageCache, ImageCopies
 from kvl_eval.reports.page_templates import MenuEntry, copy_assets, rendered_page
 from kvl_eval.reports.pictures import DataSetPictures
 from kvl_eval.reports.runs import ReportRun
@@ -51,10 +51,10 @@ def write_sample_page(runs: Sequence[ReportRun], out: OutputFolder, choice: Samp
     return notices
 
 
-def _images(runs: Sequence[ReportRun], out: OutputFolder, choice: SamplePageChoice) -> tuple[set[str], list[str]]:
-    """Names of the images in `media/`, and why some are missing."""
+def _images(runs: Sequence[ReportRun], out: OutputFolder, choice: SamplePageChoice) -> tuple[CopyFiles, list[str]]:
+    """The copies in `media/`, and why some are missing."""
     if choice.images == "none":
-        return set(), []
+        return {}, []
     data_sets = DataSetPictures(runs)
     copies = ImageCopies(
         out,

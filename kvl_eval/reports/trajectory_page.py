@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kvl_eval.errors import DataError, KvlEvalError
 from kvl_eval.reports.action_marks import ActionDrawer, is_small, said, short_text, time_bar
-from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put, stored_image
+from kvl_eval.reports.image_copies import ImageCache, copying_pool, processes, put_copy, stored_image
 from kvl_eval.reports.image_work import CopyJob, SmallCopy
 from kvl_eval.reports.numbers import plain
 from kvl_eval.reports.page_templates import MenuEntry, rendered_page
@@ -155,16 +155,11 @@ def copy_screens(episodes: Sequence[Drawn], out: OutputFolder, cache: ImageCache
                 places.setdefault(step.screenshot_sha256, path)
     with storing(out.path("media")):
         out.path("media").mkdir(parents=True, exist_ok=True)
-    copies = {sha: webp for sha in places if (webp := cache.read(_copy_name(sha), SIDE)) is not None}
+    copies = {sha: data for sha in places if (data := cache.read(_copy_name(sha), SIDE)) is not None}
     for copy in _made({sha: path for sha, path in places.items() if sha not in copies and path.is_file()}):
-        cache.keep(_copy_name(copy.name), SIDE, copy.webp)
-        copies[copy.name] = copy.webp
-    for sha, webp in copies.items():
-        target = out.path("media", f"{_copy_name(sha)}.webp")
-        with storing(target):
-            if not target.is_file() or target.read_bytes() != webp:
-                put(target, webp)
-    return {sha: f"media/{_copy_name(sha)}.webp" for sha in copies}
+        cache.keep(_copy_name(copy.name), SIDE, copy.data)
+        copies[copy.name] = copy.data
+    return {sha: f"media/{put_copy(out, _copy_name(sha), data)}" for sha, data in copies.items()}
 
 
 def _copy_name(sha256: str) -> str:

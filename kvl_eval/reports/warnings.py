@@ -83,7 +83,9 @@ class ResultWarning:
 
 def run_warnings(folder: RunFolder, results: Results) -> list[ResultWarning]:
     """The warnings of one run, most harmful first."""
-    return warnings_of([ReportRun(0, folder, results)])
+    from kvl_eval.scoring.run_reader import RunReader
+
+    return warnings_of([ReportRun(0, RunReader(folder), results)])
 
 
 def warnings_of(runs: Sequence[ReportRun]) -> list[ResultWarning]:

@@ -11,6 +11,8 @@ from typing import Literal
 
 from kvl_eval.errors import StorageError
 from kvl_eval.reports.costs import NO_PRICES, Prices
+from kvl_eval.reports.former_files import remove_former
+from kvl_eval.reports.image_copies import ENDINGS
 from kvl_eval.reports.one_file import packed_report
 from kvl_eval.reports.pages.compare import ComparePage, PairSettings, sample_causes
 from kvl_eval.reports.pages.context import Context, context_of
@@ -137,7 +139,9 @@ class _Report:
         notices = write_sample_page([model.run for model in self.context.series], folder, choice)
         cache = None if self.form.images == "none" else image_cache(self.form.cache_dir)
         write_trajectory_page(episodes, folder, cache, menu)
-        return write_pages(self.context, views, folder, others, notices)
+        page = write_pages(self.context, views, folder, others, notices)
+        remove_former(folder)
+        return page
 
     def _episodes(self) -> list[EpisodeOfRun]:
         """The episodes of all runs, by the names of their models."""
@@ -170,7 +174,7 @@ def _zipped(folder: Path) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             entry = zipfile.ZipInfo(file.relative_to(folder.parent).as_posix())
-            entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".webp" else zipfile.ZIP_DEFLATED
+            entry.compress_type = zipfile.ZIP_STORED if file.suffix in ENDINGS else zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes())
     return path

@@ -185,7 +185,7 @@ class EvaluationResult:
         rows = self._stored.rows
         named = [row for row in rows if self._protocol is not None and row.protocol == _canonical(row, self._protocol)]
         shown = replace(self._stored, rows=tuple(named or rows))
-        return main_rows(ReportRun(0, self.folder, shown))
+        return main_rows(ReportRun(0, RunReader(self.folder), shown))
 
     def _row(self, task: str | None, budget: int | str | None, protocol: str | None) -> ResultRow:
         return ScoreChoice(self._run, task, budget, protocol).one(self._stored.rows, self._main_rows())

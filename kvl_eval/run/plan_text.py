@@ -23,6 +23,7 @@ from kvl_eval.trust import Origin
 
 GIB = 2**30
 LARGE = GIB  # bytes of weights from which memory is shown
+MOST_NAMED = 5  # models of a server that a note names
 SCREEN_BYTES = 0.052  # of a stored screen per pixel: 107 kB for 1920x1080
 DRY = "nothing was run"
 PROMPT_FILE = "prompt file"  # of an own prompt whose file has no name here
@@ -196,7 +197,7 @@ def plan_notes(plan: Plan) -> list[PlanNote]:
     notes = [_task_note(note) for task in plan.tasks for note in task.notes]
     notes += [PlanNote("warning", notice) for notice in omission_notices(omitted_fields(plan))]
     notes += [PlanNote("warning", text) for task in plan.tasks for text in _overfull(task)]
-    notes += [PlanNote("note", text) for text in (*_family(plan.config), *_backend(plan), *_server(plan.config))]
+    notes += [PlanNote("note", text) for text in (*_family(plan.config), *_backend(plan), *_server(plan))]
     return notes + [PlanNote("note", text) for text in memory_notes(plan.memory)]
 
 
@@ -236,12 +237,17 @@ def _backend(plan: Plan) -> Iterator[str]:
             yield "vLLM gets --trust-remote-code, for kvl-eval's own processor file in an exported checkpoint"
 
 
-def _server(config: RunConfig) -> Iterator[str]:
-    """The server that gets the requests, and which variable's value goes there."""
-    server = config.settings.server
+def _server(plan: Plan) -> Iterator[str]:
+    """The server that gets the requests, which variable's value goes there, and whether it knows the model."""
+    server = plan.config.settings.server
     if server.base_url:
         key = f"with the key in {server.api_key_env}" if server.api_key_env else "without a key"
         yield f"requests go to {Origin.of(server.base_url)}, {key}"
+    listed, name = plan.model.get("listed"), plan.model.get("path")
+    if isinstance(listed, list) and listed and name not in listed:
+        more = f", and {len(listed) - MOST_NAMED} more" if len(listed) > MOST_NAMED else ""
+        names = ", ".join(one_line(str(model)) for model in listed[:MOST_NAMED])
+        yield f"the server does not list {one_line(str(name))}; it lists {names}{more}"
 
 
 def memory_notes(need: MemoryNeed | None) -> Iterator[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TERMINAL_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
 ETA_AFTER = 5  # answers before a rate is worth showing
+SHOWN_WAIT = 0.1  # share of the time from which waiting for media is shown
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class TaskCounts:
         points:      sum of the scores so far, over `scored` answers.
         cut:         replies whose thought reached its budget.
         steps:       of agents, taken by this process.
-        load, model: seconds spent preparing media and in the model.
+        waited:      seconds in which the model waited for media.
         server:      of a server: `retries`, `limited` (429), `room` (connections in use now).
     """
 
@@ -54,8 +55,7 @@ class TaskCounts:
     cut: int = 0
     steps: int = 0
     thinking: array[int] = field(default_factory=lambda: array("q"))
-    load: float = 0.0
-    model: float = 0.0
+    waited: float = 0.0
     server: Mapping[str, Json] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
@@ -328,9 +328,8 @@ def _fields(task: TaskCounts, now: float, verbose: bool) -> list[_Field]:
         elapsed = (task.finished or now) - task.started
         if elapsed > 0:
             fields.append(_Field(100, (f"{elapsed / task.done_here:.2f} s/sample",)))
-        if task.load:
-            decode, model = task.load / task.done_here, task.model / task.done_here
-            fields.append(_Field(wide, (f"decode {decode:.1f} s, model {model:.1f} s",)))
+        if task.waited > SHOWN_WAIT * elapsed > 0:
+            fields.append(_Field(wide, (f"waiting for media {task.waited / elapsed:.0%}",)))
     if task.server:
         limited = f" ({task.server['limited']} rate limited)" if task.server["limited"] else ""
         fields.append(_Field(wide, (f"{task.server['retries']} retries{limited}, {task.server['room']} connections",)))

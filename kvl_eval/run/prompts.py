@@ -69,3 +69,10 @@ def _kind(ref: MediaRef) -> str:
 def no_prompt(error: SampleError) -> str:
     """What stands for the prompt of a sample that has none, in hashes over prompts."""
     return f"!{error.reason}"
+
+
+def without_reply(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
+    """The turns up to the reply, and what the reply begins with: the text of a last turn of the assistant's."""
+    if messages[-1].role != "assistant":
+        return messages, ""
+    return messages[:-1], "".join(part for part in messages[-1].parts if isinstance(part, str))

@@ -109,7 +109,7 @@ def start_run(
             disk,
             partial(config_files, plan.config),
         )
-        return _carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
+        return carry_out(folder, plan, backend, {}, progress or Silent(), handle_signals)
     except BaseException:
         if folder is None or folder.is_unanswered:
             if folder is not None:
@@ -164,13 +164,13 @@ def resume_run(
     except BaseException:
         folder.unlock()
         raise
-    return _carry_out(folder, plan, backend, done, progress, handle_signals)
+    return carry_out(folder, plan, backend, done, progress, handle_signals)
 
 
 # -- the parts of a run -----------------------------------------------------------------------------------------
 
 
-def _carry_out(
+def carry_out(
     folder: RunFolder,
     plan: Plan,
     backend: Backend,
@@ -178,6 +178,7 @@ def _carry_out(
     progress: Progress,
     handle_signals: SignalHandling,
 ) -> RunOutcome:
+    """Answer what is planned but for the keys in `done`, of a folder whose lock is held; it is let go at the end."""
     session = Session(plan, folder, done, progress)
     own = [task.task for task in plan.tasks]
     try:

@@ -39,7 +39,7 @@ def free_runs(runs: Sequence[RunEntry]) -> list[RunEntry]:
 
 
 def _is_same(manifest: Manifest, plan: Plan) -> bool:
-    return manifest.selection == plan.selection and _has_lines(manifest, plan)
+    return manifest.parent is None and manifest.selection == plan.selection and _has_lines(manifest, plan)
 
 
 def _has_lines(manifest: Manifest, plan: Plan) -> bool:

@@ -14,14 +14,14 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from kvl_eval.backends.base import Backend, Request
+from kvl_eval.backends.base import Backend, Idling, Request
 from kvl_eval.errors import KvlEvalError, SampleError
 from kvl_eval.printable import printable
 from kvl_eval.run.ending import stop_lines
 from kvl_eval.run.in_flight import InFlight, storable
 from kvl_eval.run.plan import Plan, TaskPlan, sample_seed
 from kvl_eval.run.progress import Progress, Silent, TaskCounts
-from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text
+from kvl_eval.run.prompts import no_prompt, prompt_messages, prompt_text, without_reply
 from kvl_eval.scoring.outputs import Item, score_so_far
 from kvl_eval.store.answers import answer_of
 from kvl_eval.store.journal import Journal
@@ -40,13 +40,6 @@ class Stop:
 
     exit_code: int
     reason: str
-
-
-def _begun(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
-    """The turns up to the reply, and what the reply begins with: the text of a last turn of the assistant's."""
-    if messages[-1].role != "assistant":
-        return messages, ""
-    return messages[:-1], "".join(part for part in messages[-1].parts if isinstance(part, str))
 
 
 class Session:
@@ -70,6 +63,7 @@ class Session:
         self._wake: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._told: set[str] = set()
         self._here: Counter[str] = Counter()
+        self._idle = 0.0
         self.closed_thoughts = 0
         self.flags: Counter[str] = Counter()
         self.counts = {task.name: self._counts(task) for task in plan.tasks}
@@ -154,7 +148,7 @@ class Session:
         if thinking != generation.think_budgets:
             generation = replace(generation, think_budgets=thinking)
         seed = self.plan.config.seed
-        asked, begun = _begun(messages)
+        asked, begun = without_reply(messages)
         return Request(
             key=key,
             messages=asked,
@@ -218,8 +212,8 @@ class Session:
 
     # -- answers in ---------------------------------------------------------------------------------------------
 
-    def finish(self, key: str, completion: Completion) -> None:
-        """Write down one answer. Raises KvlEvalError `backend.answer` for one that was not asked for."""
+    def finish(self, key: str, completion: Completion, idle: float = 0.0) -> None:
+        """Write down one answer; the model has waited `idle` s for media. Raises KvlEvalError `backend.answer`."""
         entry = self._in_flight.get(key)
         slot = (completion.repeat, completion.budget)
         if entry is None or slot not in entry.wanted:
@@ -231,6 +225,8 @@ class Session:
         entry.wanted.discard(slot)
         if not entry.wanted:
             del self._in_flight[key]
+        self.counts[entry.task.name].waited += idle - self._idle
+        self._idle = idle
         self._write(entry, completion)
         self.tick()
 
@@ -246,10 +242,8 @@ class Session:
         counts = self.counts[entry.task.name]
         counts.done_here += 1
         counts.weight_done += entry.weight
-        counts.load += completion.time.get("load", 0.0)
         server = record.extra.others.get("server")
         counts.server = server if isinstance(server, dict) else counts.server
-        counts.model += completion.time.get("prefill", 0.0) + completion.time.get("decode", 0.0)
         if completion.status == "ok":
             counts.ok += 1
             counts.thinking.append(completion.tokens.thinking)
@@ -388,7 +382,7 @@ async def _answer(session: Session, backend: Backend) -> None:
     stream = backend.generate(session.requests())
     try:
         async for key, completion in stream:
-            session.finish(key, completion)
+            session.finish(key, completion, backend.idle_seconds if isinstance(backend, Idling) else 0.0)
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

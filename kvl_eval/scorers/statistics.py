@@ -305,18 +305,22 @@ def resampled_counts(sizes: Sequence[int], n: int = 2_000, seed: int = 0) -> Any
     """
     import numpy as np
 
-    kinds = np.repeat(np.arange(len(sizes), dtype=np.int64), np.asarray(sizes, dtype=np.int64))
-    if not len(kinds):
+    ends = np.cumsum(np.asarray(sizes, dtype=np.int64)).tolist()
+    total = ends[-1] if ends else 0
+    if not total:
         raise ValueError("resampled_counts() needs at least one unit")
+    kinds = np.repeat(np.arange(len(sizes)), sizes)
+    limits = [-(-(end << 32) // total) for end in ends[:-1]]  # a draw below it is of an earlier kind
     counts = np.empty((n, len(sizes)), dtype=np.int64)
-    places, picks = np.empty(len(kinds), dtype=np.uint64), np.empty_like(kinds)
-    source, total, bits = np.random.Philox(key=seed), np.uint64(len(kinds)), np.uint64(32)
+    source = np.random.Philox(key=seed)
     for row in range(n):  # both halves of a word are a draw each
-        words = source.random_raw((len(kinds) + 1) // 2).astype("<u8", copy=False)
-        np.multiply(words.view("<u4")[: len(kinds)], total, out=places)
-        np.right_shift(places, bits, out=places)
-        np.take(kinds, places.view(np.int64), out=picks, mode="clip")
-        counts[row] = np.bincount(picks, minlength=len(sizes))
+        draws = source.random_raw((total + 1) // 2).astype("<u8", copy=False).view("<u4")[:total]
+        if len(sizes) <= FEW_KINDS:
+            below = [np.count_nonzero(draws < limit) if limit < 1 << 32 else total for limit in limits]
+            counts[row] = np.diff([0, *below, total])
+        else:
+            places = (draws.astype(np.uint64) * np.uint64(total)) >> np.uint64(32)
+            counts[row] = np.bincount(kinds[places], minlength=len(sizes))
     return counts
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from kvl_eval.store.records import Record
 from kvl_eval.store.replies import Replies
 from kvl_eval.store.run_folder import RunFolder
-from kvl_eval.store.task_records import RecordIndex
+from kvl_eval.store.task_records import KeptRecords, RecordIndex, Room, TaskRecords
 from kvl_eval.tasks import task_named
 from kvl_eval.tasks.base import Task
 
@@ -21,11 +21,13 @@ class RunReader:
         tasks:  the caller's own tasks.
     """
 
-    def __init__(self, folder: RunFolder, tasks: Iterable[Task] = ()) -> None:
-        """`tasks` go before registered ones of the same name."""
+    def __init__(self, folder: RunFolder, tasks: Iterable[Task] = (), room: Room | None = None) -> None:
+        """`tasks` go before registered ones of the same name; records are kept as far as there is `room`."""
         self.folder = folder
         self.tasks = tuple(tasks)
+        self._room = room
         self._indexes: dict[str, RecordIndex] = {}
+        self._records: dict[str, TaskRecords] = {}
         self._replies: dict[str, Replies] = {}
 
     @staticmethod
@@ -44,15 +46,24 @@ class RunReader:
         return task_named(name, self.tasks)
 
     def index(self, task: str, *, strict: bool = False) -> RecordIndex:
-        """Where each record of a task is. Raises as `RunFolder.index`."""
-        if task not in self._indexes:
-            self._indexes[task] = self.folder.index(task, strict=strict)
+        """Where each record of a task is. Raises: as `RunFolder.index`."""
+        index = self._indexes[task] if task in self._indexes else self.read(task)
+        if strict:
+            index.require_whole()
+        return index
+
+    def read(self, task: str, see: Callable[[Record], None] | None = None) -> RecordIndex:
+        """The same of the files as they are now; `see` is shown each record. Raises: as `RunFolder.index`."""
+        self._indexes[task] = self.folder.index(task, see=see)
         return self._indexes[task]
 
-    def read(self, task: str, each: Callable[[Record], object]) -> RecordIndex:
-        """Hand over every record of a task, in the order they were written. Raises as `RunFolder.index`, strict."""
-        self._indexes[task] = self.folder.index(task, strict=True, each=each)
-        return self._indexes[task]
+    def records(self, task: str) -> TaskRecords:
+        """The records of a task, to be used as a context any number of times. Raises as `RunFolder.index`."""
+        if task not in self._records:
+            index = self.index(task)
+            kept = None if self._room is None else KeptRecords(self.folder.samples_path(task), index, self._room)
+            self._records[task] = kept or self.folder.reader(task, index)
+        return self._records[task]
 
     def replies(self, task: str) -> Replies:
         """What judges said about a task's answers."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from kvl_eval.scoring.outputs import Item
+from kvl_eval.scoring.repeated_values import repeated_answer
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.store.answers import Answer, answer_of
 from kvl_eval.store.records import PlanEntry, PlannedSample, Record
 from kvl_eval.tasks.base import Task
-from kvl_eval.types import FinishReason, Policy, Sample, ScoreView
+from kvl_eval.types import MISSING, Extraction, FinishReason, Policy, Sample, ScoreView
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[Pla
     index = run.index(task.name)
     sample: Sample | None = None
     planned: PlannedSample | None = None
-    with run.folder.reader(task.name, index) as records:
+    with run.records(task.name) as records:
         for entry in run.folder.plan(task.name):
             key = entry.key
             if key in index.failed:
@@ -91,7 +92,14 @@ def planned_answers(run: RunReader, task: Task, view: ScoreView) -> Iterator[Pla
                     sample, planned = sample_of(task, entry), entry.sample
                 record = records.at(key)
                 answer = answer_of(record, view)
-                yield PlannedAnswer(entry, item=Item(sample, answer), usage=Usage.of(record, answer))
+                item = Item(sample, answer, _repeated(run, task, sample, record))
+                yield PlannedAnswer(entry, item=item, usage=Usage.of(record, answer))
+
+
+def _repeated(run: RunReader, task: Task, sample: Sample, record: Record) -> Extraction:
+    """The result of an episode with its value computed again; MISSING for every other answer."""
+    repeated = None if task.episode is None else repeated_answer(run.folder.path, sample, record)
+    return MISSING if repeated is None else repeated
 
 
 def sample_of(task: Task, entry: PlanEntry) -> Sample:

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from kvl_eval.decode import Json, shown
 from kvl_eval.errors import InputError, StorageError
@@ -29,10 +29,11 @@ LONGEST_LINE = 256 << 20  # bytes
 SYNC_LINES = 16  # a record is on the disk at the latest this many lines later ...
 SYNC_SECONDS = 1.0  # ... or this long after it was written
 _SUFFIX = len(b',"crc":"00000000"}\n')
+_CRC = slice(-len(b'00000000"}\n'), -len(b'"}\n'))
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _decoder = json.JSONDecoder()
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ascii_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -58,25 +59,25 @@ def encode_line(fields: Mapping[str, object]) -> bytes:
 
 def checksum_of(line: bytes) -> str:
     """The checksum that a line made by `encode_line` ends with, eight hex digits."""
-    return line[-_SUFFIX:][8:16].decode("ascii", "replace")
+    return line[_CRC].decode("ascii", "replace")
 
 
 def decode_line(line: bytes) -> dict[str, Json]:
     """The fields of a line, without its checksum. Raises DamagedLine, InputError for a newer schema."""
     check_crc(line)
     try:
-        text = line[:-_SUFFIX].decode("utf-8", "surrogatepass") + "}"
+        text = str(memoryview(line)[:-_SUFFIX], "utf-8") + "}"
         fields, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError(f"another value follows at {end}")
     except (ValueError, RecursionError) as error:
         raise DamagedLine("not a JSON object") from error
-    if end < len(text):
-        raise DamagedLine("not a JSON object")
     schema = fields.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema > LARGEST_SCHEMA:
         raise DamagedLine(f"its schema is {shown(schema)}, not a version number")
     if schema > SCHEMA:
         raise _other_schema(schema)
-    return dict(fields)
+    return cast("dict[str, Json]", fields)
 
 
 def check_crc(line: bytes) -> None:
@@ -118,7 +119,7 @@ class StoredLine(NamedTuple):
     fields: dict[str, Json] | None
     damage: str = ""
     torn: bool = False
-    crc: str = ""
+    crc: bytes = b""
 
 
 def read_lines(path: Path, prefix: bytes = b"") -> Iterator[StoredLine]:
@@ -145,7 +146,7 @@ def read_lines(path: Path, prefix: bytes = b"") -> Iterator[StoredLine]:
 def read_line(line: bytes, number: int, offset: int, path: Path) -> StoredLine:
     """A line that has its end. Raises InputError `run.schema`, naming file and line."""
     try:
-        return StoredLine(number, offset, decode_line(line), crc=checksum_of(line))
+        return StoredLine(number, offset, decode_line(line), crc=line[_CRC])
     except DamagedLine as error:
         return StoredLine(number, offset, None, str(error))
     except InputError as error:

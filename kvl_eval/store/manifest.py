@@ -14,6 +14,8 @@ from kvl_eval.store.records import SCHEMA
 from kvl_eval.types import Generation
 
 Status = Literal["planned", "running", "interrupted", "finished", "unknown"]
+ProbeArm = Literal["probe", "control", "joint"]
+ProbeEvidence = Literal["option", "read", "default"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +210,29 @@ class MergedShard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeParent:
+    """Of a run that asks samples of another run again, for `kvl-eval explain RUN --probe`.
+
+    Attributes:
+        run:      id of the run that is explained.
+        probe:    what is changed, such as `prompt=vlmevalkit`; several joined by commas; empty for the control.
+        arm:      `probe`, `control` (nothing is changed) or `joint` (everything is changed at once).
+        plan:     `plan_sha256` of the run that is explained.
+        looks:    how often the answers are looked at, the last time when all are there.
+        evidence: why this value: `option`, `read` of the reference, or `default`.
+        others:   fields of a later version.
+    """
+
+    run: str
+    probe: str = ""
+    arm: ProbeArm = "probe"
+    plan: str | None = None
+    looks: Count = 4
+    evidence: ProbeEvidence = "option"
+    others: Others = unknown_fields()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`run.json`.
 
@@ -234,6 +259,7 @@ class Manifest:
         counts:             answers as of the last session's end.
         resumes:            later sessions.
         merged:             of a merged run: its parts.
+        parent:             of a probe: the run whose samples it asks again.
         plan_sha256:        of `plan.jsonl`.
         config_sha256:      of `config.yaml`; null in runs of earlier versions.
         others:             fields of a later version.
@@ -262,6 +288,7 @@ class Manifest:
     counts: AnswerCounts | None = None
     resumes: tuple[Resume, ...] = ()
     merged: tuple[MergedShard, ...] = omitted(tuple)
+    parent: ProbeParent | None = omitted()
     plan_sha256: str | None = None
     config_sha256: str | None = omitted()
     others: Others = unknown_fields()

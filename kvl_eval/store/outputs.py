@@ -12,10 +12,15 @@ MOST_BYTES = 255  # of one name
 
 
 class OutputFolder:
-    """Writes files below `root`, whatever they are called; parts of names come from `names.file_name` or are ours."""
+    """Writes files below `root`, whatever they are called; parts of names come from `names.file_name` or are ours.
+
+    Attributes:
+        written: the names of the files that `write` put in place, `data/index.js`.
+    """
 
     def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self.root = root
+        self.written: set[str] = set()
         self._disk = disk or Disk()
 
     @staticmethod
@@ -40,6 +45,7 @@ class OutputFolder:
         """Put a whole file in place and return its path. Raises StorageError."""
         path = self.path(*parts)
         self._disk.replace(path, chunks)
+        self.written.add("/".join(parts))
         return path
 
 

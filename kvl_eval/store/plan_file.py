@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from kvl_eval.decode import decode, encode_object
@@ -37,13 +37,13 @@ def plan_entries(path: Path, task: str | None = None) -> Iterator[PlanEntry]:
         try:
             if "row" in stored:
                 shared = {name: value for name, value in stored.items() if name not in _ENTRY_FIELDS}
-                sample = replace(decode(PlannedSample, shared), offset=line.offset)
-            entry = decode(PlanEntry, stored)
+                sample = decode(PlannedSample, shared, offset=line.offset)
+            entry = decode(PlanEntry, stored, sample=sample)
         except DecodeError as error:
             raise _damaged(path, line, error.message) from error
         if sample is None:
             raise _damaged(path, line, "the line with the sample's text is missing")
-        yield replace(entry, sample=sample)
+        yield entry
 
 
 def _lines(path: Path, task: str | None) -> Iterator[StoredLine]:

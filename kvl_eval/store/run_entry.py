@@ -67,6 +67,7 @@ class RunEntry:
         planned:            samples planned; null where that is unknown.
         answered:           samples with a record: of a run that did not end in order, the lines of `samples/`.
         results:            from `results.json`, in its order; empty where there is none.
+        parent:             of a probe: id of the run whose samples it asks again.
     """
 
     run_id: str
@@ -84,3 +85,4 @@ class RunEntry:
     planned: Count | None = None
     answered: Count | None = None
     results: tuple[RunScore, ...] = ()
+    parent: str | None = omitted(None)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from kvl_eval.errors import DataError
 
-FOLDERS = ("samples", "scores", "judge", "trajectories", "media")  # inside a run folder
+FOLDERS = ("samples", "scores", "judge", "trajectories", "media", "evidence")  # inside a run folder
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 

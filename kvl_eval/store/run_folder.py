@@ -7,7 +7,8 @@
         plan.jsonl       one line per (task, sample, repeat, budget): the denominator, fixed before the first answer
         samples/         <task>.jsonl: append-only, one finished attempt per line
         scores/          <task>@<protocol>-<version>.jsonl: derived
-        trajectories/    <task>/<sample>/<repeat>.jsonl: journals of agents; media/ has their screens
+        trajectories/    <task>/<sample>/<repeat>.jsonl: journals of agents; media/ has their screens,
+                         evidence/ what their values were computed from
         results.json     aggregates: derived
         log.txt, lock
       index.json         derived list of runs
@@ -150,8 +151,8 @@ class RunFolder:
         for name in FOLDERS:
             check_inside(self.path / name)
         self._lock.acquire()
-        for folder in (self.path, self.path / "scores", self.path / "media", self.path.parent):
-            remove_leftovers(folder)
+        for name in ("", "scores", "media", "evidence", ".."):
+            remove_leftovers(self.path / name)
         self._tell_of_lock(self._lock)
 
     def _tell_of_lock(self, lock: RunLock) -> None:
@@ -222,8 +223,8 @@ class RunFolder:
             )
         return journal
 
-    def index(self, task: str, *, strict: bool = False, each: Callable[[Record], object] | None = None) -> RecordIndex:
-        """Where each key's record is; `each` is called with every record, in the order they were written.
+    def index(self, task: str, *, strict: bool = False, see: Callable[[Record], None] | None = None) -> RecordIndex:
+        """Where each key's record is. `see` is shown each record, of which the last one of a key counts.
 
         Raises: UsageError `run.mixed` for a record of another run or task; with `strict`, DataError `run.damaged`.
         """
@@ -241,10 +242,10 @@ class RunFolder:
                 continue
             self._check_owner(record, task, line.where)
             index.take(record, line)
-            if each is not None:
-                each(record)
-        if strict and index.damage:
-            raise DataError("run.damaged", f"{len(index.damage)} damaged lines", where=index.damage[0])
+            if see is not None:
+                see(record)
+        if strict:
+            index.require_whole()
         self._tell(path, index)
         return index
 

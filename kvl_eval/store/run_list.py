@@ -136,6 +136,7 @@ def _run_entry(path: Path) -> RunEntry:
         planned=None if counts is None else counts.planned,
         answered=None if counts is None else counts.planned - counts.pending,
         results=_scores(folder),
+        parent=None if manifest.parent is None else manifest.parent.run,
     )
 
 

@@ -88,7 +88,7 @@ def short_names(run_ids: Sequence[str]) -> Mapping[str, str]:
 def _latest(back: int, results_dir: Path) -> Path:
     from kvl_eval.store.run_list import list_runs  # slow to import, and completion needs the names alone
 
-    runs = [run for run in list_runs(results_dir) if run.created is not None]
+    runs = [run for run in list_runs(results_dir) if run.created is not None and run.parent is None]
     if back < len(runs):
         return Path(runs[-1 - back].path)
     count = "no runs" if not runs else f"only {len(runs)} run{'s'[: len(runs) > 1]}"

@@ -20,6 +20,9 @@ from kvl_eval.store.packed import member_at, members
 from kvl_eval.store.records import Key, Record
 from kvl_eval.store.run_files import open_run_file
 
+ROOM = 128_000_000  # bytes, about, of the records that are kept in memory
+RECORD = 4_000  # bytes of a record besides its reply
+
 
 class Place(NamedTuple):
     """Where a record starts: in which file (0 compressed, 1 plain), at which byte of it, and of a member's text."""
@@ -70,8 +73,8 @@ def sample_lines(plain: Path) -> Iterator[SampleLine]:
         yield SampleLine(where, place, line.fields, line.damage, line.torn, _digest(line.crc))
 
 
-def _digest(crc: str) -> int:
-    return zlib.crc32(crc.encode()) if crc else 0
+def _digest(crc: bytes) -> int:
+    return zlib.crc32(crc) if crc else 0
 
 
 def packed_lines(packed: Path) -> Iterator[bytes]:
@@ -114,6 +117,11 @@ class RecordIndex:
     damage: list[str] = field(default_factory=list)
     torn: bool = False
     _packed: dict[Key, int] = field(default_factory=dict)  # digests of compressed lines
+
+    def require_whole(self) -> None:
+        """Raises: DataError `run.damaged` where a line cannot be read."""
+        if self.damage:
+            raise DataError("run.damaged", f"{len(self.damage)} damaged lines", where=self.damage[0])
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a record of that key, answered or failed."""
@@ -188,3 +196,29 @@ class TaskRecords:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(slots=True)
+class Room:
+    """How many bytes of records may still be kept in memory."""
+
+    left: int = ROOM
+
+
+class KeptRecords(TaskRecords):
+    """The records of one task of a run; each is read once, as far as there is room to keep it."""
+
+    def __init__(self, path: Path, index: RecordIndex, room: Room) -> None:
+        super().__init__(path, index)
+        self._kept: dict[Key, Record] = {}
+        self._room = room
+
+    def at(self, key: Key) -> Record:
+        record = self._kept.get(key)
+        if record is None:
+            record = super().at(key)
+            size = RECORD + 2 * len(record.raw_output)
+            if size <= self._room.left:
+                self._kept[key] = record
+                self._room.left -= size
+        return record

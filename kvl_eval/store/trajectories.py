@@ -3,6 +3,7 @@
     trajectories/TASK/SAMPLE/REPEAT.jsonl     the journal that counts
     trajectories/TASK/SAMPLE/REPEAT.1.jsonl   an earlier one: its episode was abandoned, or played again
     media/SHA256.png                          a screen, stored once
+    evidence/SHA256                           what a value was computed from, stored once
 
 An episode is never continued: a desktop cannot be brought back to the middle of one.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from kvl_eval.decode import decode, encode_object
 from kvl_eval.errors import DataError, DecodeError
+from kvl_eval.store.evidence import EVIDENCE, store_evidence
 from kvl_eval.store.journal import DamagedLine, Disk, Journal, StoredLine, read_lines, storing
 from kvl_eval.store.names import file_name
 from kvl_eval.store.outputs import OutputFolder
@@ -86,6 +88,10 @@ class TrajectoryJournal:
     def screen(self, sha256: str, png: bytes) -> None:
         """Store a screen, before the line that names it. Raises StorageError."""
         store_screen(self._run, self._disk, sha256, png)
+
+    def evidence(self, content: bytes | None) -> str | None:
+        """Store what a value was computed from, before the outcome, and return its hash. Raises StorageError."""
+        return None if content is None else store_evidence(self._run, self._disk, content)
 
     def step(self, step: TrajectoryStep) -> None:
         """Write a step. Raises StorageError."""
@@ -174,12 +180,16 @@ def read_trajectory(path: Path, *, damaged: bool = False) -> StoredTrajectory:
 
 
 def copy_trajectories(source: Path, target: Path, disk: Disk) -> None:
-    """Put the journals and screens of one run into another, those of abandoned episodes too.
+    """Put journals, screens and evidence of one run into another, those of abandoned episodes too.
 
     Raises: StorageError; DataError `run.file` for a file that is a link or not a file.
     """
     folder = OutputFolder(target, disk)
-    files = [*(source / FOLDER).glob("*/*/*.jsonl"), *(source / MEDIA).glob("*.png")]
+    files = [
+        *(source / FOLDER).glob("*/*/*.jsonl"),
+        *(source / MEDIA).glob("*.png"),
+        *(source / EVIDENCE).glob("[0-9a-f]*"),
+    ]
     for parts in sorted(path.relative_to(source).parts for path in files):
         with open_run_file(OutputFolder(source).path(*parts)) as file:
             folder.write(iter(partial(file.read, CHUNK), b""), *parts)

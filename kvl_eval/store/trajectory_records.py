@@ -155,7 +155,18 @@ class TrajectoryStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCheck:
-    """One function of the evaluator: what it expected and found, its value in [0, 1], or the error in its place."""
+    """One function of the evaluator: what it expected and found, its value in [0, 1], or the error in its place.
+
+    Attributes:
+        function: its name.
+        expected: what was to be found.
+        found:    the beginning of what was found.
+        value:    in [0, 1].
+        error:    why there is none.
+        seconds:  that it took.
+        evidence: hash of all that was found, a file in `evidence/`.
+        others:   fields of a later version.
+    """
 
     function: str
     expected: str
@@ -163,6 +174,7 @@ class StoredCheck:
     value: float | None = omitted()
     error: str | None = omitted()
     seconds: float
+    evidence: str | None = omitted()
     others: Others = unknown_fields()
 
 

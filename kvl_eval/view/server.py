@@ -31,6 +31,7 @@ TYPES = {
     ".md": "text/plain; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
     ".webp": "image/webp",
     ".png": "image/png",
 }
@@ -107,10 +108,10 @@ def find_file(root: Path, path: str) -> Path | None:
         return None
     if any(part in ("", ".", "..") or set(part) & set("\\\0:") or part.startswith(".") for part in parts):
         return None
-    bases = [HERE / "assets" if parts[0] in OWN else root]
-    if parts[0] == "assets" and not (root / "assets").is_dir():
-        bases = [folder.parent for folder in ASSETS]
-    return next((file for base in bases if (file := _inside(base, parts)) is not None), None)
+    if parts[0] in OWN:
+        return _inside(HERE / "assets", parts)
+    bundled = parts[0] == "assets" and not (root / "assets").is_dir()
+    return _inside(ASSETS.parent if bundled else root, parts)
 
 
 def _inside(base: Path, parts: Sequence[str]) -> Path | None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from kvl_eval.agent.desk import EvaluatorFailed
-from kvl_eval.agent.evaluators import FUNCTIONS, evaluate, sheet
+from kvl_eval.agent.evaluators import evaluate
 from kvl_eval.agent.guest import GuestOutput
 from kvl_eval.backends.fake import FakeBackend
 from kvl_eval.errors import UsageError
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.runner import start_run
+from kvl_eval.scorers.desktop_metrics import FUNCTIONS, sheet
 from kvl_eval.tasks.desktop_apps import BUNDLED, TASK
 from tests.refusals import refused
 

@@ -52,6 +52,18 @@ def names(flips: list[dict[str, Any]]) -> list[str]:
     return [flip["sample_id"] for flip in flips]
 
 
+def test_report_c6_causes_corrected_p_values_and_words_stand_in_the_document(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", gold() | {"q/0": "B", "q/1": "", "q/2": "B"})
+    b = run(tmp_path / "b", gold())
+    found = compared(a, b)
+    [one] = found["comparisons"]
+    causes = {cause["cause"]: (cause["value"], cause["only_a"], cause["only_b"]) for cause in one["causes"]}
+    assert causes == {"no_answer": (pytest.approx(0.1), 0, 1), "content": (pytest.approx(0.2), 0, 2)}
+    assert sum(cause["value"] for cause in one["causes"]) == pytest.approx(one["difference"])
+    assert one["p_holm"] == one["p_value"], "a single task is not corrected"
+    assert one["verdict"] == found["verdict"] and found["verdict"][0].startswith("No difference shown between A and B")
+
+
 def test_paired_difference_with_test_and_flips(tmp_path: Path) -> None:
     a = run(tmp_path / "a", dict.fromkeys(gold(), "A"))  # right where the number is even
     b = run(tmp_path / "b", gold() | {"q/0": "B"})  # right everywhere but at q/0

@@ -41,6 +41,7 @@ SEVERAL_MEANINGS = {
     "model",
     "results_dir",
     "samples",
+    "yes",
 }  # the command decides
 RUN = [option for option in OPTIONS if option.scope is not Scope.COMMAND and "run" in option.commands]
 THROUGH_A_HASH = {"task", "model", "data_dir", "data_repo", "data_version", "fields", "prompt_file"}

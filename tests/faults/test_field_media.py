@@ -203,7 +203,7 @@ def test_D28_thumbnails_are_upright() -> None:
     info = picture_seen(data).info
     ref = ImageRef(name="x", data=data)
     (copy,) = small_copies(CopyJob(refs=(ref,), media=(info,), sides={info.sha256: 640}))
-    with Image.open(BytesIO(copy.webp)) as small:
+    with Image.open(BytesIO(copy.data)) as small:
         assert small.size == DRAWN.size
 
 

@@ -25,7 +25,7 @@ from tests.faults.server_runs import (
     run,
     words,
 )
-from tests.faults.stub_server import Answer, Asked, Stub, chat, failing, in_turn, serving
+from tests.faults.stub_server import Answer, Asked, Stub, chat, failing, in_turn, models, serving
 from tests.tiny_task import config_of
 
 
@@ -285,6 +285,25 @@ def test_E24_what_is_left_out_is_part_of_the_runs_identity(tmp_path: Path, stub:
     assert len(fingerprints) == 4, "the order says nothing"
     answer(stub, Generation(top_p=0.5, top_k=3), model_args={"omit": every})
     assert set(stub.asked[-1].body) == {"model", "messages"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        (("a", "b"), "the server does not list mine; it lists a, b"),
+        (tuple("abcdefg"), "the server does not list mine; it lists a, b, c, d, e, and 2 more"),
+        ((*(f"model-{number}" for number in range(300)), "mine"), None),
+        ((), None),
+    ],
+)
+def test_a_model_that_the_server_does_not_list_is_noted_before_the_run(
+    tmp_path: Path, stub: Stub, listed: tuple[str, ...], expected: str | None
+) -> None:
+    """It is asked all the same: hosted services know names that they do not list."""
+    stub.models = models(*listed)
+    config = config_of(words(1), tmp_path, base_url=stub.url, num_workers=0, served_model="mine")
+    notes = [note.text for note in plan_notes(plan_run(config, quick(config), [words(1)]))]
+    assert [text for text in notes if "does not list" in text] == ([] if expected is None else [expected])
 
 
 def test_E24_a_field_that_cannot_be_left_out(stub: Stub) -> None:

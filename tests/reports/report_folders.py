@@ -80,6 +80,7 @@ def make_record(number: int, task: str, text: str, **changes: Any) -> dict[str, 
         "time": {"queue": 0.0, "load": 0.1, "prefill": 0.2, "decode": 0.7, "total": 1.0},
         "worker": "0",
         "ended_at": "2026-08-11T14:23:00Z",
+        "extra": {"thought": "kimi"},
     }
     return {**record, **changes}
 

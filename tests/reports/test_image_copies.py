@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kvl_eval.reports.image_copies import ImageCache, ImageCopies, SampleMedia, is_whole, processes, side_of
-from kvl_eval.reports.image_work import CopyJob, encoded, small_copies, small_image
+from kvl_eval.reports.image_work import CopyJob, encoded, form_of, small_copies, small_image
 from kvl_eval.store.journal import Disk
 from kvl_eval.store.outputs import OutputFolder
 from kvl_eval.store.trajectories import store_screen
@@ -41,6 +41,10 @@ def samples(*groups: tuple[int, ...]) -> list[SampleMedia]:
     return [SampleMedia.of("t", f"{place}", [media(*numbers)]) for place, numbers in enumerate(groups)]
 
 
+def copies_of(*numbers: int) -> dict[str, str]:
+    return {NAMES[number]: f"{NAMES[number]}.jpg" for number in numbers}
+
+
 class Refs:
     """The data set: where the images of samples are, and which samples were asked for."""
 
@@ -61,21 +65,21 @@ def copies(folder: Path, refs: Refs | None, cache: Path, **changes: object) -> I
 def test_the_first_report_makes_copies_and_later_ones_take_them(tmp_path: Path) -> None:
     groups = ((0,), (1, 2))
     first = copies(tmp_path / "a", Refs(*groups), tmp_path / "cache")
-    assert first.make(samples(*groups)) == set(NAMES)
+    assert first.make(samples(*groups)) == copies_of(0, 1, 2)
     assert first.made == 3
     refs = Refs(*groups)
     second = copies(tmp_path / "b", refs, tmp_path / "cache")
-    assert second.make(samples(*groups)) == set(NAMES)
+    assert second.make(samples(*groups)) == copies_of(0, 1, 2)
     assert (second.made, refs.asked) == (0, [])
     for name in NAMES:
-        ours, theirs = ((tmp_path / out / "media" / f"{name}.webp").read_bytes() for out in "ab")
+        ours, theirs = ((tmp_path / out / "media" / f"{name}.jpg").read_bytes() for out in "ab")
         assert ours == theirs and is_whole(ours)
 
 
 def test_an_image_of_several_samples_is_made_once(tmp_path: Path) -> None:
     refs = Refs((0,), (0,), (0, 1))
     report = copies(tmp_path / "out", refs, tmp_path / "cache")
-    assert report.make(samples((0,), (0,), (0, 1))) == set(NAMES[:2])
+    assert report.make(samples((0,), (0,), (0, 1))) == copies_of(0, 1)
     assert (report.made, refs.asked) == (2, ["0", "2"])
 
 
@@ -91,7 +95,7 @@ def test_a_build_that_was_stopped_is_completed_by_the_next(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         stopped.make(samples(*groups))
     again = copies(tmp_path / "out", Refs(*groups), tmp_path / "cache")
-    assert again.make(samples(*groups)) == set(NAMES)
+    assert again.make(samples(*groups)) == copies_of(0, 1, 2)
     assert stopped.made + again.made <= 3 + 2, "what was under way is made again, what was finished is not"
     assert not list((tmp_path / "out" / "media").glob(".*"))
 
@@ -101,22 +105,22 @@ def test_a_broken_copy_in_the_cache_is_made_again(tmp_path: Path) -> None:
     path = ImageCache(tmp_path / "cache").path(NAMES[0], 640)
     path.write_bytes(path.read_bytes()[:100])
     again = copies(tmp_path / "b", Refs((0,)), tmp_path / "cache")
-    assert again.make(samples((0,))) == {NAMES[0]} and again.made == 1
+    assert again.make(samples((0,))) == copies_of(0) and again.made == 1
 
 
 def test_a_copy_of_an_earlier_report_of_the_run_is_taken_where_the_data_set_is_gone(tmp_path: Path) -> None:
     copies(tmp_path / "run" / "report", Refs((0,)), tmp_path / "cache").make(samples((0,)))
     report = copies(tmp_path / "new", None, tmp_path / "empty", runs=(tmp_path / "run",))
-    assert report.make(samples((0,), (1,))) == {NAMES[0]}
+    assert report.make(samples((0,), (1,))) == copies_of(0)
     full = copies(tmp_path / "full", None, tmp_path / "empty", runs=(tmp_path / "run",), size="full")
-    assert full.make(samples((0,))) == set(), "a small copy does not stand for a full one"
+    assert full.make(samples((0,))) == {}, "a small copy does not stand for a full one"
 
 
 def test_screens_of_agents_come_from_their_run(tmp_path: Path) -> None:
     store_screen(tmp_path / "run", Disk(), NAMES[1], FILES[1])
     board = Refs((0,))
     report = copies(tmp_path / "report", board, tmp_path / "cache", runs=(tmp_path / "run",))
-    assert report.make(samples((0, 1))) == {NAMES[0], NAMES[1]} and board.asked == ["0"]
+    assert report.make(samples((0, 1))) == copies_of(0, 1) and board.asked == ["0"]
 
 
 def test_images_that_a_report_no_longer_shows_are_removed_and_other_files_stay(tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_images_that_a_report_no_longer_shows_are_removed_and_other_files_stay(t
     copies(out, Refs((0,), (1,)), tmp_path / "cache").make(samples((0,), (1,)))
     (out / "media" / "mine.webp").write_bytes(b"mine")
     copies(out, Refs((0,)), tmp_path / "cache").make(samples((0,)))
-    assert {path.name for path in (out / "media").iterdir()} == {f"{NAMES[0]}.webp", "mine.webp"}
+    assert {path.name for path in (out / "media").iterdir()} == {f"{NAMES[0]}.jpg", "mine.webp"}
 
 
 def test_a_broken_image_is_left_out_and_the_others_are_made(tmp_path: Path) -> None:
@@ -143,9 +147,11 @@ def test_sizes(kind: str, small: int) -> None:
 
 @pytest.mark.parametrize(("form", "side"), [("JPEG", 640), ("JPEG", 100), ("PNG", 640)])
 def test_a_copy_has_the_longest_side_and_the_shape_of_its_image(form: str, side: int) -> None:
-    webp = encoded(small_image(picture(1, (1200, 800), form), "p", side), side)
-    image = Image.open(BytesIO(webp))
-    assert image.format == "WEBP" and max(image.size) == side
+    data = picture(1, (1200, 800), form)
+    copy = encoded(small_image(data, "p", side), side, form_of(data))
+    image = Image.open(BytesIO(copy))
+    assert image.format == {"JPEG": "JPEG", "PNG": "WEBP"}[form] and max(image.size) == side and is_whole(copy)
+    assert not is_whole(copy[:-1])
     assert image.size[0] / image.size[1] == pytest.approx(1.5, rel=0.03)
 
 
@@ -157,6 +163,17 @@ def test_a_jpeg_is_decoded_no_larger_than_needed_and_upright() -> None:
     image.save(file, "JPEG", exif=exif)
     small = small_image(file.getvalue(), "p", 380)
     assert small.size == (600, 800)
+
+
+def test_a_copy_keeps_colors_and_leaves_out_comments_and_exif() -> None:
+    image = Image.open(BytesIO(picture(1)))
+    exif = image.getexif()
+    exif[0x010E] = "where it was taken"
+    file = BytesIO()
+    image.save(file, "JPEG", exif=exif, comment=b"by whom", icc_profile=b"a profile")
+    copy = Image.open(BytesIO(encoded(small_image(file.getvalue(), "p", 640), 640, "JPEG")))
+    assert copy.info["icc_profile"] == b"a profile"
+    assert not copy.getexif() and not copy.info.get("comment")
 
 
 def test_processes_follow_the_work() -> None:

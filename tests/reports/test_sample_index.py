@@ -98,13 +98,6 @@ def test_causes_are_filters(tmp_path: Path) -> None:
     assert names == [[], ["truncated", "content"], []]
 
 
-def test_what_was_written_for_other_runs_is_gone(tmp_path: Path) -> None:
-    sample_page(tmp_path / "out", three_runs(tmp_path / "a", 300), images="none")
-    assert (tmp_path / "out" / "data" / "c1.js").is_file()
-    sample_page(tmp_path / "out", [make_run(tmp_path / "b", n=2)], images="none")
-    assert [path.name for path in sorted((tmp_path / "out" / "data").iterdir())] == ["c0.js", "index.js"]
-
-
 def test_a_reply_that_failed_says_why(tmp_path: Path) -> None:
     run = make_run(tmp_path, n=2, missing=1)
     journal = RunFolder.open(run).journal("mathvista")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -78,7 +80,37 @@ def test_a_run_with_episodes_has_a_page_for_them(tmp_path: Path) -> None:
     out = written(tmp_path / "out", run)
     assert "trajectory.html" in PageText(out / "index.html").attributes("a", "href")
     assert "samples.html" in PageText(out / "trajectory.html").attributes("a", "href")
-    assert not list(out.rglob("*.webp"))
+    assert not (out / "media").exists()
+
+
+def test_pages_of_an_earlier_report_are_removed_and_files_of_others_stay(tmp_path: Path) -> None:
+    old, new = (make_run(tmp_path, name=task, task=task, n=n) for task, n in (("mathvista", 201), ("mmmu", 3)))
+    out = written(tmp_path / "out", old, new)
+    assert (out / "data/c1.js").is_file()
+    for name in ("notes.html", "data/mine.json"):
+        (out / name).write_text("mine")
+    edited = next(path for path in (out / "data").iterdir() if path.name.startswith("run-"))
+    edited.write_text("edited by hand")
+    written(out, new)
+    assert not (out / "data/c1.js").exists() and not (out / "task-mathvista.html").exists()
+    assert (out / "notes.html").read_text() == (out / "data/mine.json").read_text() == "mine"
+    pages = {path.name for path in out.glob("*.html")} - {"notes.html"}
+    assert pages == {path.name for path in written(tmp_path / "alone", new).glob("*.html")}
+
+
+def test_a_list_of_files_that_was_tampered_with_removes_nothing_else(tmp_path: Path) -> None:
+    run = make_run(tmp_path, n=3)
+    out = written(tmp_path / "out", run)
+    victim = tmp_path / "victim.html"
+    victim.write_text("mine")
+    digest = hashlib.sha256(b"mine").hexdigest()
+    (out / "keep.txt").write_text("mine")
+    names = ("../victim.html", "keep.txt", "data/../../victim.html", str(victim))
+    (out / "data/files.json").write_text(json.dumps(dict.fromkeys(names, digest)))
+    written(out, run)
+    assert victim.read_text() == (out / "keep.txt").read_text() == "mine"
+    (out / "data/files.json").write_text("[" * 100_000)
+    written(out, run)
 
 
 def test_every_page_has_the_same_menu(out: Path) -> None:
@@ -132,20 +164,20 @@ def test_images_are_small_copies_named_by_hash(tmp_path: Path) -> None:
     out = written(tmp_path / "out", make_run(tmp_path, n=3), images="small")
     assert sorted(path.stem for path in (out / "media").iterdir()) == sorted(picture_shas()[:3])
     assert all(path.read_bytes()[8:12] == b"WEBP" for path in (out / "media").iterdir())
-    assert samples_of(out)[0]["media"][0]["file"] == picture_shas()[0]
+    assert samples_of(out)[0]["media"][0]["file"] == f"{picture_shas()[0]}.webp"
 
 
 def test_images_that_cannot_be_reached_are_boxes_and_the_front_page_says_so(tmp_path: Path) -> None:
     source = {"repo": None, "data_dir": str(tmp_path / "nowhere")}
     config = {"tasks": [{"task": "mathvista", "split": "testmini", "source": source}]}
     out = written(tmp_path / "out", make_run(tmp_path, n=3, config=config), images="small")
-    assert not list(out.rglob("*.webp"))
+    assert not list((out / "media").iterdir())
     assert samples_of(out)[0]["media"][0]["file"] == ""
     assert "mathvista: images are not shown" in PageText(out / "index.html").text
 
 
 def test_images_can_be_left_out(tmp_path: Path) -> None:
-    assert not list(written(tmp_path / "out", make_run(tmp_path, n=3)).rglob("*.webp"))
+    assert not (written(tmp_path / "out", make_run(tmp_path, n=3)) / "media").exists()
 
 
 def test_a_title_replaces_the_one_that_counts(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ def test_the_report_crosses_depth_and_length_beside_the_published_recall(run: Pa
 
 def test_the_published_table_has_our_column_bin_by_bin(run: Path) -> None:
     text = printed_table("niah", open_runs([run]))
-    (short,) = [line for line in text.splitlines() if "video (haystack_tokens=(0,2048])" in line]
-    (long,) = [line for line in text.splitlines() if "video (haystack_tokens=(65536,131072])" in line]
+    (short,) = [line for line in text.splitlines() if "video, up to 2k tokens" in line]
+    (long,) = [line for line in text.splitlines() if "video, 64k to 128k tokens" in line]
     assert short.split("  ")[-1].strip() == "80.0 [37.6, 96.4] (split quick)"
     assert long.split()[-1] == "91.7"
 

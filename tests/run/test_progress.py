@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from array import array
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -31,8 +32,7 @@ UNDER_WAY = counts(
     scored=409,
     thinking=array("q", [2_900] * 409),
     cut=82,
-    load=45.3,
-    model=300.0,
+    waited=110.7,
     started=0.0,
 )
 
@@ -40,8 +40,15 @@ UNDER_WAY = counts(
 def test_a_wide_line_shows_everything() -> None:
     assert line(UNDER_WAY, now=346.0) == (
         "mathvista  412/1000   41%  ETA 8m14s  3 failed (oom 2, media_corrupt 1)  61.1 so far  [56.3, 65.7]  "
-        "think 2.9k, 20% truncated  0.84 s/sample  decode 0.1 s, model 0.7 s"
+        "think 2.9k, 20% truncated  0.84 s/sample  waiting for media 32%"
     )
+
+
+def test_waiting_for_media_is_shown_above_a_tenth_of_the_time() -> None:
+    assert "waiting for media 11%" in line(replace(UNDER_WAY, waited=38.0), now=346.0)
+    assert "waiting" not in line(replace(UNDER_WAY, waited=34.0), now=346.0)
+    assert "waiting" not in line(UNDER_WAY, now=346.0, width=110)
+    assert "waiting for media 32%" in line(UNDER_WAY, now=346.0, width=170)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kvl_eval import __version__
 from kvl_eval.errors import DataError, UsageError
 from kvl_eval.scorers.aggregate import mean_of_groups, summarise
 from kvl_eval.scoring.rescore import fresh_results
@@ -47,9 +48,9 @@ def test_another_protocol_stands_beside_the_first(tmp_path: Path) -> None:
     kinds = [(row["protocol"], row["thinking"]) for row in again(path, view="raw")["rows"]]
     assert kinds == [("official", "raw"), ("official", "split"), ("lenient", "split")]
     assert sorted(file.name for file in (path / "scores").iterdir()) == [
-        "tiny@lenient-0.1.1.jsonl",
-        "tiny@official-0.1.1.jsonl",
-        "tiny@official.raw-0.1.1.jsonl",
+        f"tiny@lenient-{__version__}.jsonl",
+        f"tiny@official-{__version__}.jsonl",
+        f"tiny@official.raw-{__version__}.jsonl",
     ]
     with refused(UsageError, "usage.protocol"):
         again(path, protocol="offical")

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kvl_eval.cli.main import main
@@ -62,6 +63,7 @@ REFUSED = [
     pytest.param("mmmu", {**COLUMNS, "C": " "}, "option C is missing", id="gap-blank"),
     pytest.param("mmmu", {**MMMU, "options": {"A": "x", "C": "y"}}, "option B is missing", id="gap-in-mapping"),
     pytest.param("mmmu", {**MMMU, "options": []}, "0 options", id="no-options"),
+    pytest.param("mmmu", {**MMMU, "options": [*map(str, range(27))]}, "27 options, at most 26", id="many-options"),
     pytest.param("mmmu", {**MMMU, "answer": "E"}, "the gold answer 'E' is not an option", id="letter-beyond"),
     pytest.param("mmmu", {**MMMU, "answer": "17"}, "the gold answer '17' is not an option", id="text-beyond"),
     pytest.param("mmmu", {**MMMU, "answer": 1.5}, "the gold answer '1.5' is not an option", id="decimals"),
@@ -144,6 +146,19 @@ def test_a_row_is_understood(task: str, row: dict[str, Any], response: str) -> N
     assert line.scored.score.verdict == "correct"
     again = get_task(task).sample(line.scored.sample.row)
     assert (again.choices, again.answers) == (line.scored.sample.choices, line.scored.sample.answers)
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "response"),
+    [
+        ("mmmu", {**MMMU, "options": np.array(FOUR), "topic_difficulty": np.array(["Easy"])}, "C"),
+        ("mathvista", {**CHOICE, "choices": np.array(["x", "y"]), "image": np.array([1, 2])}, "y"),
+        ("ocrbench", {**OCR, "answers": np.array(["STOP"])}, "stop"),
+    ],
+)
+def test_a_cell_may_be_an_array(task: str, row: dict[str, Any], response: str) -> None:
+    (line,) = score(task, [{"response": response, "row": row}]).first.scores
+    assert line.scored.score.verdict == "correct"
 
 
 @pytest.mark.parametrize("gold", [None, NAN])

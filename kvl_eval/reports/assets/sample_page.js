@@ -345,9 +345,9 @@
   }
 
   // -- images ---------------------------------------------------------------------------------------------------------------------
-  const source = (file) => (window.kvlMedia || {})[`${file}.webp`] || `media/${file}.webp`;
+  const source = (file) => (window.kvlMedia || {})[file] || `media/${file}`;
   const SMALL = 240; // pixels of an image's longest side up to which it is shown in double size
-  const isHere = (medium) => medium.file && (!packed || `${medium.file}.webp` in (window.kvlMedia || {}));
+  const isHere = (medium) => medium.file && (!packed || medium.file in (window.kvlMedia || {}));
   const missing = (medium) => el("span", { class: "nopicture" }, packed ? "image not included; the folder form of the report has it" : `image not included, SHA-256 ${medium.sha}`);
   function frame(medium, alt, marks) {
     if (!isHere(medium)) return missing(medium);

@@ -171,9 +171,12 @@ def _cost(label: str, sweeps: Sequence[Sweep], prices: Prices) -> Markup:
 
 
 def _cost_ticks(least: float, most: float, money: bool) -> list[tuple[float, str]]:
-    """Powers of two between two costs."""
-    powers = [2.0**power for power in range(math.ceil(math.log2(least)), math.floor(math.log2(most)) + 1)]
-    return [(tick, f"${tick:,.10g}" if money else numbers.budget_label(round(tick))) for tick in powers]
+    """Powers of two between two costs, or round numbers where there are not three."""
+    ticks = [2.0**power for power in range(math.ceil(math.log2(least)), math.floor(math.log2(most)) + 1)]
+    if len(ticks) < 3:
+        ticks = [tick for tick in charts.nice_ticks(least, most) if tick > 0]
+        return [(tick, f"${tick:,.10g}" if money else f"{tick:,.10g}") for tick in ticks]
+    return [(tick, f"${tick:,.10g}" if money else numbers.budget_label(round(tick))) for tick in ticks]
 
 
 def _points(sweep: Sweep, prices: Prices) -> Iterator[BudgetPoint]:

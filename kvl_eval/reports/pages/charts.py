@@ -122,11 +122,12 @@ def key(shape: str, css: str, size: int = 12) -> Markup:
 def axis(plot: Plot, labels: Sequence[str] = (), height: int = 20) -> Markup:
     """A row of tick labels for the head of a column of drawings."""
     parts = []
+    first = plot.ticks.index(0) if 0 in plot.ticks else 0  # narrow screens show every second one, zero among them
     for number, tick in enumerate(plot.ticks):
         text = labels[number] if labels else f"{tick:g}"
         x = plot.scale(tick)
         anchor = "start" if x < 3 else "end" if x > 97 else "middle"
-        odd = " odd" if number % 2 and len(plot.ticks) > 4 else ""
+        odd = " odd" if (number - first) % 2 and len(plot.ticks) > 3 else ""
         place = f'x="{percent(x)}" y="{height - 6}" text-anchor="{anchor}"'
         parts.append(f'<text class="tick{odd}" {place}>{escape(text)}</text>')
     return Markup(f'<svg class="row-axis" height="{height}" aria-hidden="true">{"".join(parts)}</svg>')

@@ -16,8 +16,8 @@ from kvl_eval.reports.pages import charts
 from kvl_eval.reports.pages.board import BoardColumn, OurLine, OurScore
 from kvl_eval.reports.pages.charts import Plot
 from kvl_eval.reports.pages.context import Context
-from kvl_eval.reports.pages.evidence import best_earlier
-from kvl_eval.reports.pages.flips import CauseTable, cause_table
+from kvl_eval.reports.pages.evidence import named_lines
+from kvl_eval.reports.pages.flips import CauseNames, CauseTable, cause_table, changed_samples
 from kvl_eval.reports.pages.front import anchor_of, gap_row, pair_plot, with_bold
 from kvl_eval.scorers.statistics import holm
 from kvl_eval.verdicts import (
@@ -52,7 +52,7 @@ class PairSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceRow:
-    """One task of one pair, as texts and a drawing."""
+    """One task of one pair, as texts and a drawing; `samples` are the ids of those whose scores differ."""
 
     anchor: str
     label: str
@@ -68,6 +68,8 @@ class DifferenceRow:
     p: str
     flips: int
     link: str
+    task: str
+    samples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class PairSection:
         pair:      the differences, in the order of `rows`.
         is_other:  whether it is opened by the select alone: neither the pair that is named nor one of the last model.
         left_out:  a line for each task with samples outside the pairs.
+        tag:       what the sample browser calls the pair; empty where it is the only one.
         causes:    of the task with the largest decided difference, with its flips.
         others:    of the other tasks, without flips.
     """
@@ -94,6 +97,7 @@ class PairSection:
     axis: Markup
     rows: tuple[DifferenceRow, ...]
     left_out: tuple[str, ...]
+    tag: str
     causes: CauseTable | None
     others: tuple[CauseTable, ...]
 
@@ -123,7 +127,7 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     known = {(pair.a, pair.b): pair for pair in settings}
     pairs = [pair for pair in _ordered(context) if _shared(*pair)]
     made = (
-        _section(context, _Pairing(a, b, _settings(known, a, b), is_named=number == 0))
+        _section(context, _Pairing(a, b, _settings(known, a, b), is_named=number == 0, is_alone=len(pairs) == 1))
         for number, (a, b) in enumerate(pairs[:MOST])
     )
     sections = [section for section in made if section is not None]
@@ -136,25 +140,28 @@ def compare_page(context: Context, settings: Iterable[PairSettings]) -> CompareP
     shown = {section.key for section in sections}
     matrix = [(line, tuple(_cell(context, line, other, shown) for other in lines)) for line in lines]
     names = {line.series.number: line.series.name for line in lines}
-    problems = [
-        f"{names[pair.b]} against {names[pair.a]}: {plain(pair.problem)}"
-        for pair in known.values()
-        if pair.problem and pair.a in names and pair.b in names
-    ]
+    problems: dict[str, list[str]] = {}
+    for pair in known.values():
+        if pair.problem and pair.a in names and pair.b in names:
+            problems.setdefault(plain(pair.problem), []).append(f"{names[pair.b]} against {names[pair.a]}")
     return ComparePage(
-        sections=tuple(sections), matrix=tuple(matrix) if len(lines) > 2 else (), problems=tuple(problems)
+        sections=tuple(sections),
+        matrix=tuple(matrix) if len(lines) > 2 else (),
+        problems=tuple(f"Not compared, since {why}: {', '.join(those)}." for why, those in problems.items()),
     )
 
 
 def sample_causes(page: ComparePage) -> dict[tuple[str, str], list[str]]:
-    """{(task, sample id): causes of its flips} of all pairs that the page shows."""
+    """{(task, sample id): causes of its flips} of all pairs; each names its pair where there are several."""
     causes: dict[tuple[str, str], list[str]] = {}
     for section in page.sections:
+        for row in section.rows if section.tag else ():
+            for sample_id in row.samples:
+                causes.setdefault((row.task, sample_id), []).append(section.tag)
         tables = [section.causes, *section.others] if section.causes is not None else section.others
         for task, line in ((table.task, line) for table in tables for line in table.lines):
             for sample_id in line.samples:
-                known = causes.setdefault((task, sample_id), [])
-                known += [] if line.cause in known else [line.cause]
+                causes.setdefault((task, sample_id), []).append(line.tag)
     return causes
 
 
@@ -163,9 +170,12 @@ def _ordered(context: Context) -> list[tuple[OurLine, OurLine]]:
     lines = context.compared.ours
     if len(lines) < 2:
         return []
-    best = best_earlier(context.compared)
-    named = [(best, lines[-1])] if best is not None else []
-    pairs = [*named, *((line, lines[-1]) for line in lines[:-1]), *combinations(lines[:-1], 2)]
+    named = named_lines(context.compared)
+    pairs = [
+        *([named] if named is not None else []),
+        *((line, lines[-1]) for line in lines[:-1]),
+        *combinations(lines[:-1], 2),
+    ]
     return list({pair_key(a, b): (a, b) for a, b in pairs}.values())
 
 
@@ -195,12 +205,13 @@ class _Compared(NamedTuple):
 
 
 class _Pairing(NamedTuple):
-    """A pair, the settings that differ, and whether the front page names it."""
+    """A pair, the settings that differ, whether the front page names it, and whether it is the only one."""
 
     a: OurLine
     b: OurLine
     settings: PairSettings
     is_named: bool
+    is_alone: bool
 
     @property
     def key(self) -> str:
@@ -209,6 +220,11 @@ class _Pairing(NamedTuple):
     @property
     def names(self) -> tuple[str, str]:
         return _name(self.a), _name(self.b)
+
+    @property
+    def tag(self) -> str:
+        """What the sample browser calls the pair; empty where it is the only one."""
+        return "" if self.is_alone else f"{self.names[1]} against {self.names[0]}"
 
     def anchor(self, column: BoardColumn) -> str:
         """The id of a task's row: that of the named pair is the task's own."""
@@ -223,7 +239,7 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
     pair = ModelPair(a=pairing.names[0], b=pairing.names[1], gaps=tuple(task.gap for task in compared))
     signs, corrected = pair.decided, holm([gap.p_value for gap in pair.gaps])
     plot = pair_plot(pair.gaps, ticks=True)
-    tables = _causes(context, compared, signs, with_all=pairing.is_named)
+    tables = _causes(context, pairing, compared, signs)
     return PairSection(
         key=pairing.key,
         a=pairing.a,
@@ -235,10 +251,11 @@ def _section(context: Context, pairing: _Pairing) -> PairSection | None:
         settings=pairing.settings,
         axis=charts.axis(plot, [signed(tick / 100) if tick else "0" for tick in plot.ticks]),
         rows=tuple(
-            _row(pairing, task, _Decision(sign, p_value, plot))
+            _row(context, pairing, task, _Decision(sign, p_value, plot))
             for task, sign, p_value in zip(compared, signs, corrected, strict=True)
         ),
         left_out=tuple(text for task in compared if (text := _left_out(context, task))),
+        tag=pairing.tag,
         causes=tables[0] if tables else None,
         others=tuple(tables[1:]),
     )
@@ -288,7 +305,7 @@ class _Decision(NamedTuple):
     plot: Plot
 
 
-def _row(pairing: _Pairing, task: _Compared, decision: _Decision) -> DifferenceRow:
+def _row(context: Context, pairing: _Pairing, task: _Compared, decision: _Decision) -> DifferenceRow:
     column, gap = task.column, task.gap
     winner = {"up": pairing.b, "down": pairing.a}.get(decision.sign)
     series = (winner or pairing.b).series
@@ -308,7 +325,9 @@ def _row(pairing: _Pairing, task: _Compared, decision: _Decision) -> DifferenceR
         css="" if open_ else "better",
         p=f"{p_text(decision.p_value)} after Holm’s correction",
         flips=round(gap.changed * gap.n),
-        link=filtered_address(task=column.task, differ=1),
+        link=filtered_address(task=column.task, **({"cause": pairing.tag} if pairing.tag else {"differ": 1})),
+        task=column.task,
+        samples=changed_samples(task.a.result, task.b.result, context.book),
     )
 
 
@@ -328,17 +347,19 @@ def _left_out(context: Context, task: _Compared) -> str:
     return f"{task.column.label}: {', '.join(texts)}" if texts else ""
 
 
-def _causes(context: Context, compared: Sequence[_Compared], signs: Sequence[Sign], with_all: bool) -> list[CauseTable]:
+def _causes(
+    context: Context, pairing: _Pairing, compared: Sequence[_Compared], signs: Sequence[Sign]
+) -> list[CauseTable]:
     """The tables of causes; that of the task with the largest decided difference comes first, with its flips.
 
-    Tables of all other tasks only `with_all`.
+    Tables of all other tasks only for the pair that the front page names.
     """
     ranked = sorted(
         zip(compared, signs, strict=True), key=lambda pair: (pair[1] == "same", -abs(pair[0].gap.difference))
     )
     tables = [
-        cause_table(task.a.result, task.b.result, task.column.label, context.book, with_flips=place == 0)
-        for place, (task, _) in enumerate(ranked if with_all else ranked[:1])
+        cause_table(task.a.result, task.b.result, context.book, CauseNames(task.column.label, pairing.tag), place == 0)
+        for place, (task, _) in enumerate(ranked if pairing.is_named else ranked[:1])
     ]
     return [table for table in tables if table is not None and table.lines]
 

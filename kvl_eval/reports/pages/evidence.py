@@ -43,31 +43,30 @@ def _unfinished(series: Sequence[Series]) -> AnsweredShare | None:
 
 def named_pair(board: Board, book: ScoreBook) -> ModelPair | None:
     """The last model of the table against the best earlier one that shares a task with it."""
-    a = best_earlier(board)
-    pair = None if a is None else pair_of(board, a, board.ours[-1], book)
+    named = named_lines(board)
+    pair = None if named is None else pair_of(board, *named, book)
     return pair if pair is not None and pair.gaps else None
 
 
-def best_earlier(board: Board) -> OurLine | None:
-    """Of the models before the last one, that which leads on most of the tasks they share with it."""
-    if len(board.ours) < 2:
-        return None
-    last = board.ours[-1]
-    wins: dict[str, int] = {}
-    for line in board.ours[:-1]:
-        shared = [place for place, cell in enumerate(last.cells) if cell is not None and line.cells[place] is not None]
-        if shared:
-            wins[line.series.key] = sum(_leads(board, line, place) for place in shared)
-    if not wins:
-        return None
-    best = max(wins.values())
-    return next(line for line in board.ours if wins.get(line.series.key) == best)
+def named_lines(board: Board) -> tuple[OurLine, OurLine] | None:
+    """The last model that shares a task with an earlier one, after that of those that leads on most shared tasks."""
+    for number in range(len(board.ours) - 1, 0, -1):
+        last, earlier = board.ours[number], board.ours[:number]
+        wins: dict[int, int] = {}
+        for place, line in enumerate(earlier):
+            both = enumerate(zip(line.cells, last.cells, strict=True))
+            shared = [column for column, cells in both if None not in cells]
+            if shared:
+                wins[place] = sum(_leads(earlier, line, column) for column in shared)
+        if wins:
+            return earlier[max(wins, key=lambda place: (wins[place], -place))], last
+    return None
 
 
-def _leads(board: Board, line: OurLine, place: int) -> bool:
-    """Whether a model has the highest score of the earlier ones under a head."""
-    values = [cell.value for other in board.ours[:-1] if (cell := other.cells[place]) is not None]
-    cell = line.cells[place]
+def _leads(lines: Sequence[OurLine], line: OurLine, column: int) -> bool:
+    """Whether a model has the highest score of these under a head."""
+    values = [cell.value for other in lines if (cell := other.cells[column]) is not None]
+    cell = line.cells[column]
     return cell is not None and cell.value == max(values)
 
 

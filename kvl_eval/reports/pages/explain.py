@@ -5,6 +5,7 @@ Nothing is computed here but places of marks: every number is one of the documen
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from markupsafe import Markup
 
 from kvl_eval.explanation.document import Explanation, SettingLine
 from kvl_eval.explanation.of_runs import explanations
+from kvl_eval.explanation.probe_parts import ENDED
+from kvl_eval.explanation.probe_text import probe_facts, probe_name, probe_notes, probe_points
 from kvl_eval.explanation.sentences import interval, printed, signed, unsigned
 from kvl_eval.explanation.text import ROUNDED, does_not_add_up, label, overlaps
 from kvl_eval.explanation.units import GapPart
@@ -31,6 +34,7 @@ from kvl_eval.reports.pages.waterfall import (
 
 NO_MODEL = "none: no model is asked"
 PROTOCOL_PARTS = ("no_answer", "extraction", "judge", "draws")
+REQUESTS_A_CUT_REPLY = 2.5  # of a probe: the reply and a quarter of a finished one, and the control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class ExplainedSection:
         tags:      {part: what the sample browser calls the samples behind it}.
         samples:   {part: their ids}.
         protocols: (name, points, interval, samples) of other protocols, outside the sum.
+        probes:    (setting, points, interval, how known) of settings that were changed and asked again.
         strip:     other results of the reference, drawn; empty where there is none.
     """
 
@@ -80,6 +85,8 @@ class ExplainedSection:
     steps: tuple[WaterfallStep, ...]
     footnotes: tuple[str, ...]
     protocols: tuple[tuple[str, str, str, str], ...]
+    probes: tuple[tuple[str, str, str, str], ...]
+    probe_notes: tuple[str, ...]
     observations: tuple[tuple[str, str], ...]
     settings: tuple[SettingMark, ...]
     strip: Markup
@@ -104,7 +111,7 @@ class ExplainPage:
 
 def explain_page(context: Context) -> ExplainPage | None:
     """The page; None where no result of the report has anything to be compared with."""
-    found = list(explanations([model.run.folder for model in context.series]))
+    found = explanations([model.run.reader for model in context.series])
     names = {model.run.run_id: model.name for model in context.series}
     sections = []
     for number, (place, explanation) in enumerate(found, 1):
@@ -134,6 +141,14 @@ def part_causes(page: ExplainPage) -> dict[tuple[str, str], tuple[str, ...]]:
     return causes
 
 
+def _named(sentence: str, explanation: Explanation, mark: SectionMark) -> str:
+    """A sentence with the report's names of runs in place of their ids, and without marks of code."""
+    model = explanation.run.model
+    for run_id, name in mark.names.items():
+        sentence = sentence.replace(f"{model} ({run_id})", name)
+    return (sentence.replace(f"{model} (this run)", mark.name) if mark.names else sentence).replace("`", "")
+
+
 def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
     budget = "" if explanation.budget is None else f" at {explanation.budget:,} thinking tokens"
     split = f" / {explanation.split}" if explanation.split else ""
@@ -147,7 +162,7 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
         paired=explanation.gap is not None and explanation.gap.paired,
         kicker=plain(f"Why this number · {explanation.task}{split} · {mark.name}{budget} · {explanation.protocol}"),
         title=_title(explanation),
-        sentences=tuple(sentence.replace("`", "") for sentence in explanation.verdict),
+        sentences=tuple(_named(sentence, explanation, mark) for sentence in explanation.verdict),
         axis=charts.axis(plot),
         steps=tuple(waterfall(explanation, mark, plot, tags)),
         footnotes=(*overlaps(explanation), *([ROUNDED] if does_not_add_up(explanation) else ())),
@@ -155,6 +170,11 @@ def _section(explanation: Explanation, mark: SectionMark) -> ExplainedSection:
             (line.label, signed(line.value, explanation.unit), interval(line.ci95, explanation.unit), f"{line.n:,}")
             for line in explanation.conditional
         ),
+        probes=tuple(
+            (probe_name(probe), *probe_points(probe, explanation.unit), probe_facts(probe, explanation.unit))
+            for probe in explanation.probes
+        ),
+        probe_notes=tuple(probe_notes(explanation.probes, explanation.unit)) if explanation.probes else (),
         observations=tuple((fact.name.replace("_", " "), fact.text) for fact in explanation.observations),
         settings=tuple(map(_setting, explanation.settings)),
         strip=strip_of_results(explanation, mark, plot),
@@ -221,4 +241,5 @@ def _requests(parts: Sequence[GapPart]) -> str:
     """How many answers a command asks for."""
     if all(part.name in PROTOCOL_PARTS for part in parts):
         return NO_MODEL
-    return f"{sum(part.n for part in parts):,}"
+    n = sum(part.n for part in parts)
+    return f"{math.ceil(REQUESTS_A_CUT_REPLY * n):,} at most" if all(part.name in ENDED for part in parts) else f"{n:,}"

@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from kvl_eval.flip_causes import CAUSES, RIGHT, FlipCause, flip_cause, reply_facts
+from kvl_eval.flip_causes import (
+    READER,
+    CauseSum,
+    ChangedReply,
+    FlipCause,
+    ScoreChange,
+    cause_sums,
+    score_changes,
+    score_pairs,
+)
 from kvl_eval.paired import SampleKey
 from kvl_eval.reports.links import filtered_address
 from kvl_eval.reports.numbers import plain
@@ -18,12 +27,11 @@ from kvl_eval.reports.pages.outcomes import SIGNS, css_of, reply_outcome, words_
 from kvl_eval.reports.pages.score_book import ScoreBook, SeriesResult
 from kvl_eval.reports.table import short
 from kvl_eval.scorers.statistics import Z95, stderr_clustered
-from kvl_eval.store.records import PlanEntry, Record, ScoreLine
+from kvl_eval.store.records import PlanEntry, Record
 from kvl_eval.verdicts import signed
 
 SHOWN = 20  # flips of one cause on the page
 LONGEST = 1200  # characters of a reply on the page
-READER = "reader"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 CAUSE_WORDS: dict[FlipCause, tuple[str, str]] = {
     "truncated": ("Truncation", "one reply ended at its token limit"),
@@ -48,7 +56,7 @@ class FlippedReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A sample that one of two models alone got right; `image` is the file name of its small copy."""
+    """A sample that one of two models alone got right; `image` is the name of its small copy."""
 
     sample_id: str
     link: str
@@ -62,7 +70,7 @@ class Flip:
 class CauseLine:
     """One cause: flips that A or B alone got right, and the points it makes, B minus A.
 
-    `samples` are the ids of all whose scores it changed.
+    `samples` are the ids of all whose scores it changed, `tag` what the sample browser calls it.
     """
 
     cause: FlipCause
@@ -76,6 +84,7 @@ class CauseLine:
     drawn: Markup
     flips: tuple[Flip, ...]
     samples: tuple[str, ...]
+    tag: str
     link: str
 
 
@@ -96,110 +105,105 @@ class CauseTable:
     lines: tuple[CauseLine, ...]
 
 
-class _Change(NamedTuple):
-    """A sample whose scores differ: by how much (B minus A), and why."""
+class CauseNames(NamedTuple):
+    """What pages call a task, and the sample browser the pair; empty where there is no other pair."""
 
-    key: SampleKey
-    size: float
-    cause: FlipCause
+    task: str
+    pair: str = ""
 
-    def won_by(self, a: float, b: float) -> str:
-        """`a` or `b` where one side alone is right, else nothing."""
-        return "" if (a >= RIGHT) == (b >= RIGHT) else "a" if a >= RIGHT else "b"
+    def tag(self, cause: FlipCause) -> str:
+        """What the sample browser calls a cause."""
+        return f"{self.pair}: {cause}" if self.pair else cause
 
 
-class _FlipReplies(NamedTuple):
+class _FlipSide(NamedTuple):
     result: SeriesResult
-    lines: Mapping[SampleKey, ScoreLine]
-    reader: Mapping[SampleKey, ScoreLine]
-    records: Mapping[SampleKey, Record]
+    replies: Mapping[SampleKey, ChangedReply]
 
 
-def cause_table(a: SeriesResult, b: SeriesResult, label: str, book: ScoreBook, with_flips: bool) -> CauseTable | None:
-    """Why B differs from A on a task called `label`; None where nothing is scored in both.
+def changed_samples(a: SeriesResult, b: SeriesResult, book: ScoreBook) -> tuple[str, ...]:
+    """Ids of the samples whose scores differ."""
+    pairs = score_pairs(book.lines(a.series.run, a.row), book.lines(b.series.run, b.row), book.changed(a, b))
+    return tuple(dict.fromkeys(key[0] for key, (before, after) in pairs.items() if before != after))
+
+
+def cause_table(
+    a: SeriesResult, b: SeriesResult, book: ScoreBook, names: CauseNames, with_flips: bool
+) -> CauseTable | None:
+    """Why B differs from A on a task; None where nothing is scored in both.
 
     `with_flips` lists the flips themselves, at most `SHOWN` of each cause.
     """
     changed = book.changed(a, b)
     lines = book.lines(a.series.run, a.row), book.lines(b.series.run, b.row)
-    scores = {
-        key: (float(line.score), float(other.score))
-        for key, line in lines[0].items()
-        if key[0] not in changed and (other := lines[1].get(key)) is not None
-        if line.score is not None and other.score is not None
-    }
+    scores = score_pairs(*lines, changed)
     if not scores:
         return None
     moved = [key for key, (before, after) in scores.items() if before != after]
     left, right = (_side(result, moved, book) for result in (a, b))
-    changes = [
-        _Change(key, scores[key][1] - scores[key][0], _cause(left, right, key, scores[key]))
-        for key in moved
-        if key in left.records and key in right.records
-    ]
+    changes = score_changes(scores, left.replies, right.replies)
     questions = {entry.sample_id: entry for entry in b.series.run.plan(b.row.task)} if with_flips else {}
-    most = max((sum(change.cause == cause for change in changes) for cause in CAUSES), default=1)
-    members = {cause: [change for change in changes if change.cause == cause] for cause in CAUSES}
-    rows = tuple(
-        _line(cause, group, scores, (left, right), questions, most) for cause, group in members.items() if group
-    )
+    sums = cause_sums(changes, len(scores))
+    most = max((total.changed for total in sums), default=1)
+    members = {total.cause: [change for change in changes if change.cause == total.cause] for total in sums}
+    rows = tuple(_line(total, members[total.cause], (left, right), _Drawing(names, questions, most)) for total in sums)
     return CauseTable(
         task=a.row.task,
-        label=label,
+        label=names.task,
         flips=sum(line.only_a + line.only_b for line in rows),
         words=_content_words(scores, changes, [lines[0][key].cluster for key in scores]),
         lines=rows,
     )
 
 
-def _side(result: SeriesResult, keys: Sequence[SampleKey], book: ScoreBook) -> _FlipReplies:
+def _side(result: SeriesResult, keys: Sequence[SampleKey], book: ScoreBook) -> _FlipSide:
     run, row = result.series.run, result.row
+    lines = book.lines(run, row)
     reader = {
         (line.sample_id, line.repeat): line
         for line in run.scores(row.task, READER)
         if (line.budget, line.policy) == (row.budget, row.policy)
     }
-    return _FlipReplies(result, book.lines(run, row), reader, book.records(result, keys))
-
-
-def _cause(left: _FlipReplies, right: _FlipReplies, key: SampleKey, scores: tuple[float, float]) -> FlipCause:
-    sides = [reply_facts(side.records[key], side.lines[key], side.reader.get(key)) for side in (left, right)]
-    losing, winning = sides if scores[0] < scores[1] else reversed(sides)
-    return flip_cause(losing, winning)
-
-
-def _line(
-    cause: FlipCause,
-    changes: Sequence[_Change],
-    scores: Mapping[SampleKey, tuple[float, float]],
-    sides: tuple[_FlipReplies, _FlipReplies],
-    questions: Mapping[str, PlanEntry],
-    most: int,
-) -> CauseLine:
-    won = [change.won_by(*scores[change.key]) for change in changes]
-    points = sum(change.size for change in changes) / len(scores)
-    name, what = CAUSE_WORDS[cause]
-    names = [side.result.series.name for side in sides]
-    only_a, only_b = won.count("a"), won.count("b")
-    words = f"{name}: only {names[0]} right {only_a}, only {names[1]} right {only_b}"
-    flips = [change for change, winner in zip(changes, won, strict=True) if winner] if questions else []
-    return CauseLine(
-        cause=cause,
-        name=name,
-        what=what,
-        only_a=only_a,
-        only_b=only_b,
-        changed=len(changes),
-        points=100 * points,
-        net=signed(points),
-        drawn=charts.two_sided(only_a, only_b, most, words),
-        flips=tuple(_flip(change.key, sides, questions) for change in flips[:SHOWN]),
-        samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
-        link=filtered_address(task=sides[0].result.row.task, differ=1, cause=cause),
+    records = book.records(result, keys)
+    return _FlipSide(
+        result, {key: ChangedReply(record, lines[key], reader.get(key)) for key, record in records.items()}
     )
 
 
-def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: Mapping[str, PlanEntry]) -> Flip:
+class _Drawing(NamedTuple):
+    """What the lines of a table share: names, questions (none where flips are not shown), the largest count."""
+
+    names: CauseNames
+    questions: Mapping[str, PlanEntry]
+    most: int
+
+
+def _line(
+    total: CauseSum, changes: Sequence[ScoreChange], sides: tuple[_FlipSide, _FlipSide], drawing: _Drawing
+) -> CauseLine:
+    name, what = CAUSE_WORDS[total.cause]
+    names = [side.result.series.name for side in sides]
+    words = f"{name}: only {names[0]} right {total.only_a}, only {names[1]} right {total.only_b}"
+    flips = [change for change in changes if change.winner] if drawing.questions else []
+    tag = drawing.names.tag(total.cause)
+    return CauseLine(
+        cause=total.cause,
+        name=name,
+        what=what,
+        only_a=total.only_a,
+        only_b=total.only_b,
+        changed=total.changed,
+        points=100 * total.value,
+        net=signed(total.value),
+        drawn=charts.two_sided(total.only_a, total.only_b, drawing.most, words),
+        flips=tuple(_flip(change.key, sides, drawing.questions) for change in flips[:SHOWN]),
+        samples=tuple(dict.fromkeys(change.key[0] for change in changes)),
+        tag=tag,
+        link=filtered_address(task=sides[0].result.row.task, cause=tag),
+    )
+
+
+def _flip(key: SampleKey, sides: tuple[_FlipSide, _FlipSide], questions: Mapping[str, PlanEntry]) -> Flip:
     entry, row = questions.get(key[0]), sides[1].result.row
     gold = () if entry is None else entry.sample.gold
     return Flip(
@@ -208,12 +212,12 @@ def _flip(key: SampleKey, sides: tuple[_FlipReplies, _FlipReplies], questions: M
         question="" if entry is None else _cut(entry.sample.question),
         gold=short(" | ".join(map(str, gold)), 120),
         sides=(_flip_side(sides[0], key), _flip_side(sides[1], key)),
-        image=_image_name(sides[1].records[key]),
+        image=_image_name(sides[1].replies[key].record),
     )
 
 
-def _flip_side(side: _FlipReplies, key: SampleKey) -> FlippedReply:
-    record, line = side.records[key], side.lines[key]
+def _flip_side(side: _FlipSide, key: SampleKey) -> FlippedReply:
+    record, line = side.replies[key].record, side.replies[key].line
     outcome = reply_outcome(record, line)
     method = f" ({plain(line.extract_method)})" if line.extract_method else ""
     reason = "" if line.reason in (None, "none") else plain(line.reason or "").replace("_", " ")
@@ -233,21 +237,24 @@ def _cut(text: str) -> str:
 
 
 def _content_words(
-    scores: Mapping[SampleKey, tuple[float, float]], changes: Sequence[_Change], clusters: Sequence[str | None]
+    scores: Mapping[SampleKey, tuple[float, float]], changes: Sequence[ScoreChange], clusters: Sequence[str | None]
 ) -> str:
     """How much of the difference is content, with a 95 % interval of its own."""
-    content = {change.key: change.size for change in changes if change.cause == "content"}
-    total = sum(change.size for change in changes) / len(scores)
+    content = {change.key: change.after - change.before for change in changes if change.cause == "content"}
+    total = sum(change.after - change.before for change in changes) / len(scores)
     rest = sum(content.values()) / len(scores)
+    names = "truncation, unclosed thoughts, missing answers"
     half = Z95 * (stderr_clustered([content.get(key, 0.0) for key in scores], clusters) or 0.0)
+    interval = f"[{signed(rest - half)}, {signed(rest + half)}]"
+    if len(content) == len(changes):
+        return f"The {signed(total)} points {interval} are content: none come from {names} or extraction."
     return (
-        f"Of the {signed(total)} points, {signed(total - rest)} come from truncation, unclosed thoughts, missing "
-        f"answers and extraction; what is left to content is {signed(rest)} "
-        f"[{signed(rest - half)}, {signed(rest + half)}]."
+        f"Of the {signed(total)} points, {signed(total - rest)} come from {names} and extraction; "
+        f"what is left to content is {signed(rest)} {interval}."
     )
 
 
 def _image_name(record: Record) -> str:
-    """File name of the small copy of the first image; empty where there is none."""
+    """Name of the small copy of the first image; empty where there is none."""
     shas = [medium.sha256 for medium in record.media if medium.kind == "image" and SHA256.fullmatch(medium.sha256)]
-    return f"{shas[0]}.webp" if shas else ""
+    return shas[0] if shas else ""

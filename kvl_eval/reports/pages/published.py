@@ -90,11 +90,13 @@ def _models(table: PublishedTable, context: Context) -> list[Series]:
 def _left_out(table: PublishedTable, context: Context) -> tuple[str, ...]:
     """Why rows or runs are left out, with models for runs."""
     names = {model.run.run_id: model.name for model in context.series}
-    texts = []
+    reasons: dict[str, list[str]] = {}
     for text in table.left_out:
         name, colon, rest = text.partition(": ")
-        texts.append(f"{names[name]}: {rest}" if colon and name in names else text)
-    return tuple(dict.fromkeys(texts))
+        is_run = bool(colon) and name in names
+        models = reasons.setdefault(rest if is_run else text, [])
+        models += [names[name]] if is_run and names[name] not in models else []
+    return tuple(f"{', '.join(models)}: {text}" if models else text for text, models in reasons.items())
 
 
 def _row(row: TableRow, table: PublishedTable, models: Sequence[Series]) -> PrintedRow:

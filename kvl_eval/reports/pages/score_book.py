@@ -106,14 +106,14 @@ class ScoreBook:
         run, row = result.series.run, result.row
         index = run.index(row.task)
         wanted = [Key(sample_id, repeat, row.budget, row.policy) for sample_id, repeat in keys]
-        with run.folder.reader(row.task, index) as reader:
+        with run.records(row.task) as reader:
             return {(key.sample_id, key.repeat): reader.at(key) for key in wanted if key in index}
 
     def _counted(self, result: SeriesResult) -> Iterator[CountedReply]:
         run, row = result.series.run, result.row
         lines, index = self.lines(run, row), run.index(row.task)
         keys = [key for key in index.in_order() if (key.budget, key.policy) == (row.budget, row.policy)]
-        with run.folder.reader(row.task, index) as reader:
+        with run.records(row.task) as reader:
             for record in map(reader.at, keys):
                 outcome = reply_outcome(record, lines.get((record.sample_id, record.repeat)))
                 yield CountedReply(outcome=outcome, thinking=record.tokens.thinking, answer=record.tokens.answer)

@@ -61,7 +61,7 @@ def write_pages(
     """
     copy_assets(out)
     environment = _environment(context, views, others)
-    environment.globals["images"] = {path.name for path in out.path("media").glob("*.webp")}
+    environment.globals["images"] = {path.stem: path.name for path in out.path("media").glob("*.*")}
     environment.globals["notices"] = notices
     for file, view in views.items():
         template = environment.get_template(view.template)

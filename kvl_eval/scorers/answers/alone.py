@@ -46,7 +46,8 @@ class Alone:
         if not lines:
             return None, ""
         lines = lines[self._size_of_list(lines) :] or lines
-        first = self._line_outcome(lines[0])
+        working = self._working(lines)
+        first = self._line_outcome(lines[0]) if lines[0] not in working else None
         last = self._line_outcome(lines[-1]) if len(lines) > 1 and self._is_exact(lines[-1]) else None
         if isinstance(self.kind, TextReader) and len(lines) > 2 and not self._is_apart(lines[-1]):
             last = None  # the last of several lines that belong together
@@ -58,13 +59,27 @@ class Alone:
                     return Fault("two_answers"), ""
                 return last, "last_line"
             return first, "first_line"
-        for outcome, how in ((last, "last_line"), (self._own_line(lines), "own_line"), (self._bold(), "bold")):
+        final = self.kind.final(self.text, 0, len(self.text)) if isinstance(self.kind, NumberReader) else None
+        if isinstance(final, FoundValue) and not isinstance(last, FoundValue):
+            return final, "statement"
+        for outcome, how in (
+            (last, "last_line"),
+            (self._own_line([line for line in lines if line not in working]), "own_line"),
+            (self._bold(), "bold"),
+        ):
             if isinstance(outcome, FoundValue):
                 return outcome, how
         for outcome in (first, last):
             if isinstance(outcome, Fault) and outcome.reason in _STRONG:
                 return outcome, ""
         return None, ""
+
+    def _working(self, lines: list[CharSpan]) -> list[CharSpan]:
+        """The equations of a working of several lines: none of them but the last line is an answer alone."""
+        if not isinstance(self.kind, NumberReader):
+            return []
+        equations = [span for span in lines if self.kind.equations(self.text, *span)]
+        return [span for span in equations if self.kind.is_formula(self.text, *span)] if len(equations) > 1 else []
 
     def _size_of_list(self, lines: list[CharSpan]) -> int:
         """How many lines at the beginning go through options, a line each; 0 where it is less than two."""

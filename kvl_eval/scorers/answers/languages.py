@@ -69,7 +69,17 @@ def any_of(rows: tuple[str, ...]) -> str:
 
 
 ANSWER_NOUNS = (r"answers?", r"ans", r"solution")
-CHOICE_NOUNS = (r"options?", r"choices?", r"letters?", r"conclusion", r"statement", r"selection")
+CHOICE_NOUNS = (
+    r"options?",
+    r"choices?",
+    r"letters?",
+    r"conclusion",
+    r"statement",
+    r"selection",
+    r"assessment|judge?ment|verdict",
+    r"guess|bet",
+    r"pick|prediction",
+)
 PRAISES = (
     r"correct|right|true|accurate",
     r"best|most likely|likely",
@@ -108,10 +118,11 @@ CHOOSING_ROWS = (
     r"pick|picked",
     r"go with|went with|gone with",
     r"opt for|answer with",
+    r"lean towards?",
 )
 CHOOSING = (
     r"\b(?:I|we)(?:'ll| would| will| shall|'d|'ve| have| must| should| can)?"
-    rf"(?: (?:have to|like to|most likely|therefore|also|now))? {any_of(CHOOSING_ROWS)}(?: with)?"
+    rf"(?: (?:have to|like to|most likely|therefore|also|now))? {any_of(CHOOSING_ROWS)}(?: with| choosing| selecting)?"
 )
 CONCLUDING = r"\b(?:I|we) (?:can |therefore |thus )?conclude(?: that)?(?: the answer is)?"
 

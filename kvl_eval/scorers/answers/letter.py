@@ -47,6 +47,7 @@ _INITIAL = re.compile(
     r"[A-Z]\.\s*(?!(?:There|It|This|The|That|He|She|They|What|Both|None|All|One|No|Yes|Not)\b)[A-Z][a-z]+"
     r"(?:\s(?:was|is|were|has|had|said|wrote|et al)\b|\s\()"
 )
+_NEXT_ITEM = re.compile(r"(?:[ \t]{1,3}[-–—:][^\n]{1,30}|[.,;])?[ \t]*\n(?!\s*\n)|[.,;]?[ \t]{1,4}(?=[(\[][A-Z][)\]])")
 _NAME = 6  # words that may name an option without a text
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。！？\n]")
 
@@ -212,8 +213,8 @@ class LabelReader:
         return None
 
     def _is_listed(self, text: str, label: Label, position: int, end: int) -> bool:
-        """Whether the next line names another option in full: the answer is a list of options."""
-        line = re.compile(r"[.,;]?[ \t]*\n(?!\s*\n)").match(text, position, end)
+        """Whether another option follows in full, on the next line or this one: the answer is a list of options."""
+        line = _NEXT_ITEM.match(text, position, end)
         if line is None:
             return False
         second = self.label(text, after_bullet(text, line.end(), end), end)

@@ -10,6 +10,7 @@ from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue, Kind, ListItem
 from kvl_eval.scorers.answers.wordings import refuses
 
+_CELL = re.compile(r"\s{0,8}\|([^|\n]+)\|\s{0,8}")
 _LIMIT = 20_000  # characters of a list
 _ITEMS_LIMIT = 1_000
 _BULLET = re.compile(r"^[ \t]*(?:[-*•·‣▪◦–]|[(\[]?\d{1,3}[.)\]])[ \t]+", re.MULTILINE)
@@ -91,7 +92,7 @@ class ListReader:
 
     def _parts(self, body: str, offset: int) -> list[str]:
         """The items of a text as they stand."""
-        lines = [line for line in body.split("\n") if line.strip()]
+        lines = [_cell(line) for line in body.split("\n") if line.strip()]
         bullets = [line for line in lines if _BULLET.match(line)]
         if len(lines) == 1 and (numbered := _numbered(lines[0])):
             return numbered
@@ -164,6 +165,12 @@ class ListReader:
         if not isinstance(first, tuple) or not isinstance(second, tuple):
             return first == second
         return [folded(str(item)) for item in first] == [folded(str(item)) for item in second]
+
+
+def _cell(line: str) -> str:
+    """The text of a table's line with one cell; other lines as they are."""
+    cell = _CELL.fullmatch(line)
+    return cell[1] if cell else line
 
 
 def _numbered(line: str) -> list[str]:

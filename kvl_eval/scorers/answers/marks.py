@@ -120,6 +120,8 @@ UNSAID = (
 """What "not" is said before in a content that denies no value: "Answer: not mentioned" says something of the answer."""
 
 _ECHO = re.compile(rf"[\s\"'(\[<{{]*{words.any_of(ECHOES)}")
+HEADING = "a heading of how it was found"
+_HOW = re.compile(r"\bhow (?:i|we|you|to)\b[^.:\n]{0,60}$", re.IGNORECASE)
 _NOT_FIRST = re.compile(r"[\s:]*\b(?:not|neither|never|nicht|pas|不是)\b", re.IGNORECASE)
 _NOT_SAID = re.compile(rf"[\s:]*not {words.any_of(UNSAID)}\b", re.IGNORECASE)
 _NOT_BUT = re.compile(r"[\s:]*not\b[^.\n]{0,60}?\bbut\b(?: rather)?", re.IGNORECASE)
@@ -246,6 +248,8 @@ def _why_not(mark: Mark, text: str, question: str) -> str:
         sentence = sentence[last_but.end() :]
     if question and len(sentence + tail) > 20 and (sentence + tail).strip() in question:
         return "echo"
+    if _HOW.search(sentence):
+        return HEADING
     if words.OTHERS.search(sentence):
         return "somebody else's"
     if words.SUPPOSED.search(sentence) and words.UNREAL.search(sentence + tail) and not words.LOOKING.search(sentence):

@@ -63,7 +63,10 @@ _UNIT = re.compile(
     r"\s{0,2}(?P<unit>%|℃|℉|°\s?[CFK]?(?![a-zA-Z])|percent(?:age)?\b(?!\s+points?)|per\s?cent\b|[$€£¥₹]"
     r"|[A-Za-zµμΩÅ]+(?:[·/*^-]?[A-Za-z0-9µμ²³]+){0,4}[²³]?)"
 )
-_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
+_NO_NUMBER = re.compile(r"(?:st|nd|rd|th)\b|:\d|\s?(?:π|√|\\pi\b|\\sqrt\b)", re.IGNORECASE)
+"""What stands behind the digits of an ordinal, a time, a ratio, a product with a root or pi."""
+
+_RATIO = re.compile(r"\d:$")
 _WORDS_BEFORE_ONE = re.compile(
     r"(?:\b(?:are|is|see|count|only|exactly|just|has|have|contains?|shows?|was|were|be|approximately|about|total"
     r" of|answer:?)"
@@ -104,7 +107,11 @@ def _digits(text: str, start: int, end: int) -> Iterator[Numeral]:
         first, last = _digits_begin(match), match.end()
         if text[first - 1 : first].isalpha() and text[first - 1].isascii() and first > start:
             continue  # inside a word: B2, x1
-        if text[last : last + 1].isdigit() or _ORDINAL.match(text, last):
+        if (
+            text[last : last + 1].isdigit()
+            or _NO_NUMBER.match(text, last)
+            or _RATIO.search(text[max(0, first - 2) : first])
+        ):
             continue
         value = _value(match)
         if value is not None:

@@ -56,8 +56,14 @@ def _y_equals_first(match: re.Match[str]) -> tuple[float, ...]:
 def _named(*names: str) -> str:
     """Values by their names, in a sentence, a call or JSON."""
     return r"(?:[\s,;}]{0,6}|,?\s+and\s+)".join(
-        rf"[\"']?\b(?:{name})[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?({_N})[\"']?(?:px)?" for name in names
+        rf"[\"']?\b(?:{name})[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?({_N})[\"']?(?:\s?px|\s?pixels?)?" for name in names
     )
+
+
+def _from_the(first: str, second: str) -> str:
+    """Distances in prose: "50% from the left and 25% from the top"."""
+    distance = rf"({_N})\s?(?:px|pixels?|percent)? (?:down |across |in )?from the "
+    return rf"{distance}{first}(?: edge| side)?,? (?:and |, )?{distance}{second}"
 
 
 _FOUR = rf"({_N}){_GAP}({_N}){_GAP}({_N}){_GAP}({_N})"
@@ -102,6 +108,8 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
         (rf"(?:click|tap|move_?to|drag_?to)\s?\(\s{{0,3}}{_TWO}\s{{0,3}}[,)]", _in_order, 0),
         (_named("x", "y"), _in_order, 0),
         (_named("y", "x"), _y_equals_first, 0),
+        (_from_the("left", "top"), _in_order, 0),
+        (_from_the("top", "left"), _y_equals_first, 0),
         (rf"{_OPEN}{_TWO}{_CLOSE}", _in_order, 0),
         (rf"^[\s\"'`*$]*{_FOUR}[\s.\"'`*$]*$", _in_order, 0),
         (rf">\s{{0,3}}{_TWO}\s{{0,3}}<", _in_order, 0),
@@ -114,6 +122,13 @@ _FORMS: tuple[tuple[re.Pattern[str], Builder, float], ...] = tuple(
     )
 )
 _ACTION = re.compile(r"\b(?:action\s?:|pyautogui\.|click\s?\(|tap\s?\()", re.IGNORECASE)
+_NO_PLACE = re.compile(
+    r"\A[\s`]*(?:json)?\s*(?:\[\s*\]|\{\s*\}|null|fail)[\s`.]*\Z|\bfail\(\s*\)|[\"']status[\"']\s*:\s*[\"']fail"
+    r"|(?:point|bbox|box|coordinates?|position)(?:_2d)?[\"']\s*:\s*(?:null|none|\[\s*\])|没有(?:找到)?(?:该|这个|此|目标|对应的)",
+    re.IGNORECASE,
+)
+"""How a format or an agent says that a target is not there."""
+
 _CORNER_WORDS = re.compile(
     rf"\btop[- ]left\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}[^\d(\[]{{0,40}}"
     rf"bottom[- ]right\b[^\d(\[]{{0,20}}{_OPEN}{_TWO}{_CLOSE}",
@@ -124,11 +139,13 @@ _CORNER_WORDS = re.compile(
 def read_place(view: View, wanted: Wanted) -> Reading:
     """The point or the box of a reply; the center of a box where a point is wanted."""
     text = view.plain.text
+    if wanted.unanswerable and _NO_PLACE.fullmatch(text):
+        return Reading(value=NOT_ANSWERABLE, how="whole", span=view.plain.origin(0, len(text)))
     if not text.strip() or re.fullmatch(r"[\s\W]*|\s*(?:the )?answer\s*:?\s*|\W*boxed\W*", text, re.IGNORECASE):
         return Reading(reason="empty")
     places = list(_places(text))
     if not places:
-        if wanted.unanswerable and (denies(text) or refuses(text)):
+        if wanted.unanswerable and (denies(text) or refuses(text) or _NO_PLACE.search(text)):
             return Reading(value=NOT_ANSWERABLE, how="whole", span=(0, len(text)))
         return Reading(reason="refusal" if refuses(text) else "hedge" if hedges(text) else "none")
     if wanted.kind == "box":

@@ -11,7 +11,7 @@ YES = (
     "是的", "是", "对的", "对", "正确", "對",
     "ja", "jawohl", "oui", "sí", "si", "vrai", "wahr", "richtig", "verdadero",
     "はい", "네", "예", "да", "sim", "hai",
-    "हाँ", "نعم", "tak", "evet",
+    "हाँ", "हां", "نعم", "tak", "evet", "ใช่", "có", "ya", "так", "ναι", "igen", "ano",
 )  # fmt: skip
 """First words that say yes."""
 
@@ -19,6 +19,7 @@ NO = (
     "no", "nope", "nah", "false", "incorrect", "wrong", "negative", "untrue",
     "否", "不是", "不对", "不對", "错误", "错", "不", "nein",
     "falsch", "non", "faux", "falso", "いいえ", "아니요", "아니오", "нет", "não", "nee", "नहीं", "لا", "nie", "hayır",
+    "ไม่", "không", "tidak", "ні", "όχι", "nem",
 )  # fmt: skip
 """First words that say no."""
 
@@ -40,8 +41,11 @@ NOT_NO = (
 
 _NOT_NO = rf"(?:\s+(?:{'|'.join(NOT_NO)})\b)"
 _OPENING = re.compile(
-    rf"[\s{QUOTES}(\[{{]*(?:(?:based on|according to|looking at|from|in|judging by)\b[^,.\n]{{1,60}},\s*)?"
-    r"(?:(?:so|thus|hence|therefore|well|then|in conclusion|in short|overall|the answer is"
+    rf"[\s{QUOTES}(\[{{]*"
+    r"(?:(?:based on|according to|looking at|from|in|judging by|after|upon)\b[^,:.\n]{1,60}[,:]\s*)?"
+    r"(?:(?:so|thus|hence|therefore|well|then|hmm+|sure|sorry|unfortunately|in conclusion|in short|overall"
+    r"|the answer is"
+    r"|i(?:'d| would) say|i (?:think|believe|guess)(?: that)?(?: the answer is)?"
     rf"|clearly|definitely"
     r"|probably|most likely)[,:]?\s+)?"
     r"(?:(?:it|that|this)(?: is|'s|’s)(?: (?:actually|indeed|probably|clearly|therefore))?\s+"
@@ -64,6 +68,12 @@ def _is_joined(name: str) -> bool:
 
 
 _POLARITY = re.compile(rf"(?P<no>{_pattern(NO)}(?!{_NOT_NO}))|(?P<yes>{_pattern(YES)})", re.IGNORECASE)
+_FLAT_NO = re.compile(
+    rf"[\s{QUOTES}]*(?P<no>(?:definitely|certainly|absolutely|of course|surely) not\b"
+    r"(?! (?:sure|certain|clear|possible|enough|visible))|not at all\b(?! (?:sure|certain|clear)))",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|cannot|without)\b|n't\b", re.IGNORECASE)
 _UNDONE = re.compile(
     rf"[\s{QUOTES}]*(?:and|or|/|&|und|et|y|和|或)\s*[{QUOTES}]*(?:yes|no|nein|non|true|false|是|否|ja|oui|sí)\b"
     rf"|[ ]?(?:answer|idea)\b",
@@ -73,6 +83,8 @@ _UNDONE = re.compile(
 
 def polarity(text: str, start: int, end: int) -> tuple[str, int, int] | None:
     """("yes" or "no", start, end) of the word that an answer begins with; None where it begins with neither."""
+    if flat := _FLAT_NO.match(text, start, end):
+        return "no", *flat.span("no")
     opening = _OPENING.match(text, start, end)
     first = opening.end() if opening else start
     word = _POLARITY.match(text, first, end)
@@ -84,3 +96,8 @@ def polarity(text: str, start: int, end: int) -> tuple[str, int, int] | None:
             return None
         return "no", opening.start("not"), word.end()
     return said, word.start(), word.end()
+
+
+def is_negative(text: str) -> bool:
+    """Whether a text denies something."""
+    return _NEGATION.search(text) is not None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
+from kvl_eval.scorers.answers import comparison, statements
 from kvl_eval.scorers.answers import languages as words
-from kvl_eval.scorers.answers import statements
 from kvl_eval.scorers.answers.alone import Alone, KindReader
 from kvl_eval.scorers.answers.dress import last_of
 from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.letters import LettersReader
 from kvl_eval.scorers.answers.listing import ListReader
-from kvl_eval.scorers.answers.marks import Mark, are_apart, marks, sentence_end
+from kvl_eval.scorers.answers.marks import HEADING, Mark, are_apart, marks, sentence_end
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.point import read_place
 from kvl_eval.scorers.answers.reading import (
@@ -24,9 +24,10 @@ from kvl_eval.scorers.answers.reading import (
     Reading,
     Wanted,
 )
+from kvl_eval.scorers.answers.surplus import next_question, without_program
 from kvl_eval.scorers.answers.text import TextReader
 from kvl_eval.scorers.answers.view import View, undress
-from kvl_eval.scorers.answers.wordings import HARNESS_FAILED, declines, denies, hedges, refuses
+from kvl_eval.scorers.answers.wordings import HARNESS_FAILED, declines, denies, hedges, misses, refuses
 from kvl_eval.scorers.answers.yesno import YesNoReader
 from kvl_eval.thinking import split_thought
 
@@ -43,6 +44,7 @@ _PHRASE = 3  # words of a last line that says nothing but that there is no answe
 _SHORT = 200  # characters of a reply in which a word of doubt concerns the answer
 _NOUN_PHRASE = re.compile(rf"\b(?:(?:the|my|your|our|an?)\s)?(?:{words.PRAISE}\s){{0,2}}$", re.IGNORECASE)
 _ASIDE = re.compile(r"[,;(–—]|\s(?:but|although|though|which)\b")
+_UNSURE = ("contained", "restated", "statement")  # how a value is found before a question that may belong to it
 _STRONG = ("two_answers", "not_an_option", "letter_and_text_differ", "range", "bound")
 
 
@@ -78,10 +80,13 @@ def read(reply: str, wanted: Wanted, *, split: bool = True) -> Reading:
         start, end = thought.start, thought.end
     if HARNESS_FAILED.match(reply, start, end):
         return Reading(reason="refusal")
-    view = undress(reply[start:end])
     if wanted.kind in ("point", "box"):
-        return _moved(read_place(view, wanted), start)
-    return _moved(_Ranks(view, wanted).read(), start)
+        return _moved(read_place(undress(reply[start:end]), wanted), start)
+    if (cut := next_question(reply, (start, end), wanted)) is not None:
+        reading = _Ranks(undress(reply[start:cut]), wanted).read()
+        if reading.value is not None and reading.how not in _UNSURE:
+            return _moved(reading, start)
+    return _moved(_Ranks(undress(reply[start:end]), wanted).read(), start)
 
 
 def _plain(reply: str, wanted: Wanted) -> Reading | None:
@@ -122,7 +127,9 @@ class _Ranks:
         self.text = view.text
         self.wanted = wanted
         self.kind = self._kind_reader()
-        self.rest = view.text  # without sentences whose marks do not count; as long as `text`
+        self.rest = view.text  # without programs and sentences whose marks do not count; as long as `text`
+        if wanted.kind not in ("text", "list"):
+            self.rest = without_program(view.text)
         self.passed: list[Passed] = []
         self.weak = ""  # a reason that a place gave without being decisive
 
@@ -195,6 +202,8 @@ class _Ranks:
 
     def _leave_out(self, mark: Mark) -> None:
         """Blank the sentence of a mark that does not count, so that no later rank reads it."""
+        if mark.why_not == HEADING:
+            return
         if mark.why_not == "somebody else's" and words.BUT.search(
             self.text, mark.start, min(mark.end, mark.start + 200)
         ):
@@ -302,6 +311,10 @@ class _Ranks:
 
     def _refuses(self) -> bool:
         """Whether the reply refuses; of a text or a list it may also say what is missing, once it has begun."""
+        if isinstance(self.kind, LabelReader):
+            return declines(self.text) or (
+                misses(self.text) and misses(comparison.without_clauses(self.kind.options, self.text))
+            )
         if self.wanted.kind not in ("text", "list"):
             return refuses(self.text)
         return declines(self.text) or refuses(self.text[: sentence_end(self.text, self._trimmed()[0], len(self.text))])
@@ -320,6 +333,10 @@ class _Ranks:
 
     def _stated(self) -> Reading | None:
         last = last_of(words.CONCLUSION.finditer(self.rest))
+        if isinstance(self.kind, NumberReader) and isinstance(
+            final := self.kind.final(self.rest, 0, len(self.rest)), FoundValue
+        ):
+            return self._with(final, "statement")
         places = [("conclusion", last.end(), self._paragraph_end(last.end()))] if last else []
         for how, start, end in [*places, ("statement", 0, len(self.rest))]:
             read_there = self.kind.concluded if how == "conclusion" else self.kind.stated
@@ -335,6 +352,8 @@ class _Ranks:
         return len(self.rest) if end < 0 else end
 
     def _contained(self) -> Reading | None:
+        if self.wanted.question and self.wanted.kind == "letter" and (reading := self._restated()):
+            return reading
         outcome = self.kind.contained(self.rest, 0, len(self.rest))
         if isinstance(outcome, FoundValue):
             return self._with(outcome, "contained")
@@ -343,8 +362,11 @@ class _Ranks:
         return self._restated() if self.wanted.question else None
 
     def _restated(self) -> Reading | None:
-        """Yes or no, as a kind or as options, where a short statement says what the question asks."""
-        is_choice = isinstance(self.kind, LabelReader) and self.kind.options.are_yesno
+        """Yes or no, as a kind or as options, or an option, where a statement says what the question asks."""
+        is_choice = isinstance(self.kind, LabelReader)
+        if isinstance(self.kind, LabelReader) and not self.kind.options.are_yesno and self.wanted.kind == "letter":
+            hit = comparison.restated(self.kind.options, self.rest, 0, len(self.rest), self.wanted.question)
+            return None if hit is None else self._with(hit, "restated")
         if not is_choice and self.wanted.kind != "yesno":
             return None
         said = YesNoReader().restated(self.rest, 0, len(self.rest), self.wanted.question)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from kvl_eval.scorers.answers.comparison import is_denied, turns
 from kvl_eval.scorers.answers.letter import LabelReader
 from kvl_eval.scorers.answers.number import NumberReader
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
@@ -13,7 +14,7 @@ _RIGHT = (
     r"(?:correct|right|best|true|answer|accurate|appropriate|suitable|valid|most likely|chosen|proper|closest|ideal)"
     r"(?!\s+(?:angle|angled|triangle|side|hand|lane|now|away|after|before)\b)"
 )
-_LETTER = r"[(\[]?(?P<{name}>[A-Z])[)\]]?"
+_LETTER = r"[(\[\"']?(?P<{name}>[A-Z])[)\]\"']?"
 _IS_RIGHT = re.compile(
     rf"(?:(?:\b(?:option|choice|answer|statement|letter)\s+|(?<![\w'’.-])){_LETTER.format(name='letter')}"
     r"(?P<text>[.):]?\s(?:(?!\b(?:is|are|was|were|would|not)\b)[^.\n]){0,100}?)?\s*"
@@ -27,7 +28,7 @@ _NAMED = re.compile(
     r"(?:(?:only|most likely|likely|probably|clearly|definitely|therefore|the|option|choice|answer|letter"
     r"|l'option|also|correct)\s+){0,3}"
     + _LETTER.format(name="letter")
-    + r"(?=[.!,;:)\n]|\s*$|\s+(?:because|since|as|which|due|based|given|for)\b)"
+    + r"(?=[.!,;:)\n]|\s*$|\s+(?:because|since|as|which|due|based|given|for|in the)\b)"
 )
 _FITS = re.compile(
     r"\b(?:[Oo]nly\s+)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer)?\s*"
@@ -43,13 +44,22 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _NEGATED_TEXT = re.compile(
-    r"(?:\b(?:not|isn't|n't|nor|neither|without|rather than|instead of|unlike|than|excluding|except)"
+    r"(?:\b(?:not|isn't|n't|nor|neither|without|rather than|instead of|unlike|than|excluding|except|whether|if)"
     r"|不是)\s+(?:\w+\s+)?$",
     re.IGNORECASE,
 )
 _CALLED_WRONG = re.compile(
     r"\s(?:is|are|would be|looks|seems)\s(?:\w+ly )?(?:wrong|incorrect|false|not|excluded|ruled out)\b"
 )
+_COMPARED = re.compile(
+    r"\b(?:label?led|marked|circled|named|annotated|denoted|than|compared|similar|closer?|next|relative|opposite)"
+    r"(?: (?:to|with|as|by))? (?:the )?(?:\w{1,12} ){0,2}[(\[\"']?$",
+    re.IGNORECASE,
+)
+_OPERATOR = re.compile(r"(?<=[\s\d°%)])[+×*/÷·−-] ?$")
+_OPERATION = re.compile(r" ?[+×*/÷·−=-] ?[\d(∠]")
+_DETERMINER = re.compile(r" (?!(?:because|since|as|and|but|for|if|it|the|there)\b)[a-z]")
+_NEITHER = re.compile(r"[\s,]*neither\b", re.IGNORECASE)
 _ASKED = re.compile(r"[^.!?\n]{0,120}\?")
 _LISTED = re.compile(r"[)\]]?\s*(?:,|/|&|,?\s*and\b|,?\s*or\b)\s*[(\[]?[A-Z]\b(?!\.?\s+[a-z])")
 _LAST_WORD = re.compile(r"(?<=[.!?。:])\s+[(\[]?(?P<letter>[A-Z])[)\]]?[.]?\s*$")
@@ -81,6 +91,8 @@ def stated(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
             letter = match["letter"]
             if ord(letter) - ord("A") >= reader.options.count or _is_word(text, match):
                 continue
+            if _COMPARED.search(text[max(start, match.start("letter") - 40) : match.start("letter")]):
+                continue
             if _ASKED.match(text, match.end(), end) or _LISTED.match(text, match.end("letter"), end):
                 continue
             if match.groupdict().get("not"):
@@ -106,16 +118,24 @@ def _only_named(reader: LabelReader, text: str, start: int, end: int) -> Attempt
             continue
         if _DENIED.search(text[max(start, at - 60) : at]) or _DENIED_AFTER.match(text, match.end(), end):
             return None
+        if _COMPARED.search(text[max(start, at - 40) : at]):
+            continue
         label = reader.label(text, at, end)
         has_word = match["word"] is not None or match["open"] is not None
         if (
             label is None
             or label.index >= reader.options.count
-            or not (has_word or reader.has_own_text(text, label, end))
+            or not (has_word or (reader.has_own_text(text, label, end) and not _ends(reader, text, start, at)))
         ):
             continue
         hits.append(FoundValue(match["letter"], at, at + 1))
     return hits[-1] if len({hit.value for hit in hits}) == 1 else None
+
+
+def _ends(reader: LabelReader, text: str, start: int, at: int) -> bool:
+    """Whether a letter ends an option's text: the "A" of "Box A"."""
+    places = reader.options.inside(text, max(start, at - reader.options.longest), at + 1)
+    return any(first < at < last for _, first, last in places)
 
 
 def _is_word(text: str, match: re.Match[str]) -> bool:
@@ -135,7 +155,11 @@ def _is_word(text: str, match: re.Match[str]) -> bool:
 
 def concluded(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
     """The option that a concluding sentence begins with or calls right."""
+    if _NEITHER.match(text, start, end):
+        return Fault("none")
     outcome = reader.lead(text, start, end)
+    if isinstance(outcome, FoundValue) and _CALLED_WRONG.match(text, outcome.end, end):
+        return None
     if isinstance(outcome, FoundValue) or (
         isinstance(outcome, Fault) and outcome.reason in ("two_answers", "not_an_option")
     ):
@@ -172,13 +196,21 @@ def contained(reader: LabelReader, text: str, start: int, end: int) -> Attempt:
             return None  # cut off
         first = text.rfind(sentences[-1], start, end)
         start = max(start, first)
+        if turns(text, start, end):
+            return None
     if end - start > 1_000:
         return None
     hits: list[tuple[int, int, int]] = []
     for index, first, last in reader.options.inside(text, start, end):
         is_long = len(reader.options.texts[index]) > 1 or reader.options.texts[index].isdigit()
-        if is_long and _CALLED_WRONG.match(text, last, end):
+        if is_long and (_CALLED_WRONG.match(text, last, end) or (start > whole[0] and is_denied(text, last, end))):
             return None
+        if text[first].isdigit() and (
+            _OPERATOR.search(text[max(start, first - 3) : first]) or _OPERATION.match(text, last, end)
+        ):
+            continue  # part of a sum
+        if reader.options.texts[index] in ("yes", "no") and _DETERMINER.match(text, last, end):
+            continue
         if is_long and not _NEGATED_TEXT.search(text[max(start, first - 24) : first]):
             hits.append((index, first, last))
     if not hits and start > whole[0]:

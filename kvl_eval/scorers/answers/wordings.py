@@ -17,7 +17,7 @@ _KNOWING = (
     r"|found|make out"
     r"|made out|provide|provided|help|assist|view|viewed|identify|identified|confirm|confirmed|locate|located"
     r"|access|know|known"
-    r"|recogni[sz]e|discern(?:ed)?|decide|decided|ascertain|infer|inferred|verify|verified|give|analy[sz]e"
+    r"|recogni[sz]e|discern(?:ed)?|decide|decided|ascertain|infer|inferred|verify|verified|given?|analy[sz]e"
     r"|process|display"
     r"|comply|fulfil|answerable|choose|conclude|compare|compared|establish|perceive|pinpoint|estimate|comment"
     r"|engage|respond)\b"
@@ -64,6 +64,9 @@ REFUSALS = (
     r"|matches)\b",
     r"\b(?:not|n't|neither) (?:answerable|determinable)\b|\bunanswerable\b",
     r"\bwould need (?:to see|more)\b|\bplease (?:provide|upload|share|give|attach|specify|clarify|send)\b",
+    r"\bnot (?:(?:one|any) of|among|in|listed (?:in|among)) (?:the|these|any of the|your) (?:\w{1,12} )?"
+    r"(?:options?|choices)\b",
+    r"不在(?:上述|给出的|所给)?(?:的)?选项|没有(?:一个)?正确(?:的)?(?:答案|选项)|选项(?:中|里)?(?:都|均)?没有",
     r"无法|不知道|不清楚|不能确定|不能確定|無法|没有提供|看不清|抱歉|信息不足|不确定|以上都不",
     r"\bweiß (?:ich |es )?(?:es )?nicht\b|\blässt sich nicht\b|\bkann (?:\w{1,12} ){0,3}nicht\b|\bnicht"
     r" (?:erkennbar|ersichtlich)\b"
@@ -171,10 +174,14 @@ def declines(text: str) -> bool:
     return _REFUSAL.search(_meant(text)) is not None
 
 
+def misses(text: str) -> bool:
+    """Whether a text misses what it is asked for."""
+    return _ABSENCE.search(_meant(text)) is not None
+
+
 def refuses(text: str) -> bool:
     """Whether a text declines to answer, or misses what it is asked for."""
-    meant = _meant(text)
-    return _REFUSAL.search(meant) is not None or _ABSENCE.search(meant) is not None
+    return declines(text) or misses(text)
 
 
 def hedges(text: str) -> bool:

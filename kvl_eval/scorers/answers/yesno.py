@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kvl_eval.scorers.answers.dress import after_bullet
-from kvl_eval.scorers.answers.polarity import polarity
+from kvl_eval.scorers.answers.polarity import is_negative, polarity
 from kvl_eval.scorers.answers.reading import Attempt, Fault, FoundValue
 from kvl_eval.scorers.answers.wordings import hedges, refuses
 
@@ -16,7 +16,6 @@ _STOP = frozenset((
     "not", "any", "all", "more", "most", "which", "what", "who", "whom", "whose", "how", "when", "where", "why",
     "into", "onto", "over", "under", "about", "between",
 ))  # fmt: skip
-_NEGATION = re.compile(r"\b(?:not|n't|no|never|none|neither|cannot|without)\b|n't\b", re.IGNORECASE)
 _STATED = re.compile(
     r"\b(?:statement|claim|it|this|that|answer|premise|hypothesis)\s+(?:is|would be|must be)\s+(?:therefore "
     r"|thus |clearly |actually )?",
@@ -73,7 +72,7 @@ class YesNoReader:
         said = {word.casefold() for word in _WORD.findall(line)} - _STOP
         if 2 * len(asked & said) < len(asked):
             return None
-        negated = bool(_NEGATION.search(line)) != bool(_NEGATION.search(question))
+        negated = is_negative(line) != is_negative(question)
         return FoundValue("no" if negated else "yes", start, end)
 
     def same(self, one: FoundValue, other: FoundValue) -> bool:

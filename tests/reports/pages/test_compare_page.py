@@ -6,14 +6,19 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
+from kvl_eval.audit.compare import compare
 from kvl_eval.evaluation import evaluate
+from kvl_eval.explanation.against_run import explain_against
+from kvl_eval.explanation.case import ExplainOptions
 from kvl_eval.flip_causes import ReplyFacts, flip_cause
-from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page
+from kvl_eval.reports.pages.compare import ComparePage, PairSettings, compare_page, sample_causes
+from kvl_eval.scoring.run_reader import RunReader
 from tests.reports.page_reports import PageText, context, sweep_run, three_runs, write
-from tests.reports.report_folders import make_run
+from tests.reports.report_folders import VERDICTS, make_run
 
 OTHER = ("wrong", "correct", "no_answer", "correct", "partial")
 
@@ -92,6 +97,24 @@ def test_more_than_two_models_have_a_matrix(tmp_path: Path) -> None:
     assert {section.key for section in page.sections} == {"model-1-model-3", "model-2-model-3", "model-1-model-2"}
 
 
+def test_with_three_models_causes_and_flips_lead_to_the_samples_of_their_pair(tmp_path: Path) -> None:
+    shifted = [VERDICTS, OTHER, (*VERDICTS[2:], *VERDICTS[:2])]
+    runs = [make_run(tmp_path, name=f"run-{n}", model=f"m{n}", n=20, verdicts=v) for n, v in enumerate(shifted)]
+    page = compare_page(context(*runs), [])
+    assert page is not None and len(page.sections) == 3
+    causes = sample_causes(page)
+
+    def listed(link: str) -> int:
+        [(_, task), (_, cause)] = parse_qsl(link.partition("#")[2])
+        return sum(place == task and cause in names for (place, _), names in causes.items())
+
+    for section in page.sections:
+        assert section.causes is not None
+        assert [listed(row.link) for row in section.rows] == [row.flips for row in section.rows]
+        assert [listed(line.link) for line in section.causes.lines] == [line.changed for line in section.causes.lines]
+        assert sum(line.changed for line in section.causes.lines) == section.rows[0].flips > 0
+
+
 def test_one_model_has_no_such_page(tmp_path: Path) -> None:
     assert compare_page(context(make_run(tmp_path)), []) is None
     assert not (write(tmp_path / "out", three_runs(tmp_path)[0]) / "compare.html").exists()
@@ -144,3 +167,9 @@ def test_report_c6_causes_have_the_points_that_were_planted(shared: Path, tmp_pa
     assert sum(points.values()) == pytest.approx(expected["gap"], abs=0.05)
     planted = {"content" if name == "answers" else name: part["points"] for name, part in expected["parts"].items()}
     assert points == pytest.approx(planted, abs=0.005)
+    b, a = map(RunReader.open, runs)
+    [compared] = compare(b, a, protocols=("official", "official")).comparisons
+    assert {cause.cause: 100 * cause.value for cause in compared.causes} == pytest.approx(points)
+    explained = explain_against(b, a, ExplainOptions(task="mmmu", protocol="official")).parts
+    parts = {"content" if part.name == "answers" else part.name: 100 * part.value for part in explained}
+    assert parts == pytest.approx(points)

@@ -67,6 +67,6 @@ def test_report_e2_a_link_opens_the_samples_of_its_part(chromium: sync_api.Brows
 def test_the_chosen_result_is_scrolled_to(chromium: sync_api.Browser, out: Path) -> None:
     with Watched.opened(chromium, out) as watched:
         page = watched.open("explain.html")
-        page.locator("select[data-jump]").select_option(index=1)
+        page.locator("select[data-choose]").select_option(index=1)
         playwright.expect(page.locator("#why-2-title")).to_be_in_viewport()
         assert watched.problems == []

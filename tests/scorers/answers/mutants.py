@@ -24,6 +24,7 @@ TABLES = {
         *("CORRECTIONS", "SUPPOSITIONS", "UNREALS", "LOOKINGS", "SAYINGS_OF_OTHERS", "BUTS", "CONCLUSIONS"),
         "FILLER_ROWS",
     ),
+    "comparison": ("AGAINST", "TURNS"),
     "polarity": ("YES", "NO", "NOT_NO"),
     "spellings": ("OPTION_WORDS", "FILLERS", "SAYINGS", "REMARKS", "AFTERWARDS"),
 }
@@ -68,6 +69,8 @@ def without(module: str, table: str, index: int) -> Iterator[Read]:
     names = [name for name in names if not name.endswith((".reading", ".number_words"))]
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     attributes = dict(vars(package))
+    for name in before:
+        vars(package).pop(name.removeprefix(_PREFIX), None)  # else `from package import module` finds the whole one
     try:
         name = _PREFIX + module
         changed = ModuleType(name)

@@ -6,10 +6,12 @@ from kvl_eval.scorers.answers import Wanted
 from kvl_eval.scorers.answers.polarity import NO, YES
 
 _LETTER = Wanted(kind="letter", options=("red", "green", "blue", "black"))
+_TOWERS = Wanted(kind="letter", options=("red", "green", "blue", "black"), question="Which tower of the two is taller?")
 _SENTENCES = (
     # praise, copulas, adverbs
     "The chosen option is C.", "The proper choice is C.", "My selection is C.", "The final letter is C.",
-    "The best conclusion is C.", "The correct statement is C.",
+    "The best conclusion is C.", "The correct statement is C.", "My assessment is C, if at all.",
+    "My guess is C, blue.", "My pick is C, if at all.", "I cannot be certain. I would lean towards C.",
     "The answer could only be C.", "The answer likely is C.", "The answer remains C.",
     "The answer is most likely C.", "The answer is clearly C.", "The answer is therefore C.", "The answer is indeed C.",
     "The answer is simply C.", "The answer is as follows: C", "The answer is that C is right.",
@@ -71,6 +73,16 @@ _SENTENCES = (
     "A, because it shines", "A; it shines", "A because it shines", "A since it shines", "A and not B",
     "A but not B", "A (the first)", "C, as the sign says so and all", "C, surely so",
 )  # fmt: skip
+_COMPARED = (
+    *(
+        f"The taller tower of the two is blue {words} green."
+        for words in ("whereas it is not", "unlike", "rather than", "compared to", "than", "while it is not")
+    ),
+    *(
+        f"Both towers stand near. One is tall. {words} the lower tower is green."
+        for words in ("In contrast,", "On the other hand,", "By comparison,", "Whereas")
+    ),
+)
 _DENIALS = (
     "Not answerable", "Not mentioned in the document", "No target found", "There is no way", "It does not mention it",
     "I cannot tell", "Insufficient evidence", "There is no doubt.", "There are no other tables.",
@@ -92,6 +104,7 @@ _NOUNS = (
 )  # fmt: skip
 VECTORS: tuple[tuple[str, Wanted], ...] = (
     *((reply, _LETTER) for reply in _SENTENCES),
+    *((reply, _TOWERS) for reply in _COMPARED),
     *((reply, Wanted(kind="integer")) for reply in _NUMBERS),
     *((f"{denial}\n12", Wanted(kind="integer", unanswerable=True)) for denial in _DENIALS),
     *((word, Wanted(kind="yesno")) for word in (*YES, *NO)),

@@ -39,6 +39,8 @@ REPLIES: dict[str, tuple[str, ...]] = {
         "No correct answer.",
         "Not answerable",
         "I would need to see the image.",
+        "It is not one of the given options.",
+        "正确结果不在选项中。",
         "无法判断",
         "Das kann ich nicht beantworten.",
         "Je ne sais pas.",
