@@ -15,6 +15,7 @@ from kvl_eval.decode import Json
 from kvl_eval.types import Sample
 
 OPENS = 120.0  # seconds until a program must have its window
+SETTLES = 60.0  # seconds in which a task that begins may become quiet
 LOOK = 0.2  # seconds between two looks at the windows
 
 
@@ -41,7 +42,7 @@ class AppDesk(SandboxedDesk):
                 self._prepare(guest, _object(step))
         except (GuestError, ValueError) as error:
             raise setup_failed(f"the task cannot begin: {error}") from error
-        settled = guest.act(Wait(), quiet=2 * QUIET)
+        settled = guest.act(Wait(), quiet=2 * QUIET, limit=SETTLES)
         self._screen = None if isinstance(settled, str) else settled
 
     def _prepare(self, guest: Guest, step: Mapping[str, Json]) -> None:

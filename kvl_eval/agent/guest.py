@@ -19,6 +19,7 @@ from kvl_eval.errors import DecodeError, SampleError
 from kvl_eval.media.images import open_image
 
 MOST_BYTES = 16 << 20  # of a reply
+ACT = 10.0  # seconds in which a screen may settle after an action
 MOST_STATE = 2_000  # characters
 TIMEOUT = 120.0  # seconds of one request; the desktop's thread has limits of its own
 
@@ -92,14 +93,14 @@ class Guest:
         except GuestError as error:
             raise desktop_died(f"the desktop does not answer: {error}") from error
 
-    def act(self, action: AgentAction, *, quiet: float, least: int = -1) -> Screenshot | str:
+    def act(self, action: AgentAction, *, quiet: float, least: int = -1, limit: float = ACT) -> Screenshot | str:
         """The screen after an action, settled; the server's words where it refused it.
 
-        The screen is settled once it has not changed for `quiet` seconds and the task's program has seen `least`
-        presses, where there is one. Raises: DesktopDied.
+        The screen is settled once it has not changed for `quiet` seconds in which no program worked, and the task's
+        program has seen `least` presses, where there is one; or after `limit` seconds. Raises: DesktopDied.
         """
         stored = encode_object(stored_action(action))
-        body = json.dumps({"action": stored, "quiet": quiet, "least": least, "limit": 10.0})
+        body = json.dumps({"action": stored, "quiet": quiet, "least": least, "limit": limit})
         try:
             reply = self.ask("POST", "/act", body.encode())
         except GuestError as error:

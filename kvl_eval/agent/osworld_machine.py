@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvl_eval.agent.bubblewrap import Inside, sandbox_command
 from kvl_eval.agent.desk import setup_failed
 
 FILES = Path(__file__).resolve().parent.parent / "data" / "osworld"
@@ -27,15 +28,6 @@ LONGEST_FOLDER = 107 - len("/5000.sock")  # bytes: what the address of a Unix so
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.25
 REPLY_SECONDS = 20.0
-TMPFS = 512 * 2**20  # bytes of each file system that can be written
-LIMITS = ("--nproc=512", f"--data={2 * 2**30}")  # of each process; the first holds for plain users only
-WRITABLE = ("/dev/shm", "/tmp", "/run", "/home", "/var/tmp", "/var/cache")
-# Of the host's configuration only what programs need to start.
-ETC = (
-    *("alternatives", "chromium", "chromium.d", "dconf", "fonts", "gtk-3.0", "ld.so.cache", "ld.so.conf"),
-    *("ld.so.conf.d", "libreoffice", "localtime", "machine-id", "mime.types", "nsswitch.conf", "python3", "ssl"),
-    *("vlc", "xdg", "X11"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +63,7 @@ class LocalMachine:
             self.close()
             raise setup_failed(f"{bridge} is too long for the socket of a desktop; set TMPDIR to a shorter folder")
         bridge.mkdir()
-        command = sandbox_command(self._files, self._screen, bridge)
+        command = machine_command(self._files, self._screen, bridge)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -114,34 +106,16 @@ class LocalMachine:
         return int(listener.getsockname()[1])
 
 
-def sandbox_command(files: GuestFiles, screen: tuple[int, int], bridge: Path) -> list[str]:
-    """The command line that starts a desktop."""
-
-    def bound(source: Path | str, target: Path | str, kind: str = "--ro-bind") -> list[str]:
-        return [kind, str(source), str(target)]
-
-    links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
-    etc = [word for name in ETC for word in bound(f"/etc/{name}", f"/etc/{name}", "--ro-bind-try")]
-    empty = [word for target in WRITABLE for word in ("--size", str(TMPFS), "--tmpfs", target)]
-    return [
-        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
-        *("--uid", "1000", "--gid", "1000", "--hostname", "desk"),
-        *bound("/usr", "/usr"),
-        *links,
-        *etc,
-        *bound(FILES / "passwd", "/etc/passwd"),
-        *bound(FILES / "group", "/etc/group"),
-        *bound("/var/lib", "/var/lib"),  # fonts and dconf
-        *("--proc", "/proc", "--dev", "/dev"),
-        *empty,
-        *("--dir", "/run/user/1000", "--dir", "/home/user"),
-        *bound(FILES, "/desk"),
-        *bound(files.home, files.home),
-        *bound(files.server, "/server"),
-        *bound(bridge, "/bridge", "--bind"),
-        *("--setenv", "SCREEN", f"{screen[0]}x{screen[1]}", "--setenv", "PYTHON_HOME", str(files.home)),
-        *("prlimit", *LIMITS, "bash", "/desk/session.sh"),
-    ]
+def machine_command(files: GuestFiles, screen: tuple[int, int], bridge: Path) -> list[str]:
+    """The command line that starts a desktop with OSWorld's in-guest server."""
+    shown = {
+        "/var/lib": Path("/var/lib"),  # fonts and dconf
+        "/desk": FILES,
+        "/server": files.server,
+        str(files.home): files.home,
+    }
+    variables = {"PYTHON_HOME": str(files.home)}
+    return sandbox_command(Inside(screen=screen, bridge=bridge, shown=shown, variables=variables))
 
 
 def _require_programs() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kvl_eval.agent import guest_server
 from kvl_eval.agent.actions import ScreenSize
+from kvl_eval.agent.bubblewrap import Inside, sandbox_command
 from kvl_eval.agent.desk import setup_failed
 from kvl_eval.agent.guest import Guest, GuestError
 from kvl_eval.decode import Json
@@ -26,18 +27,9 @@ from kvl_eval.errors import InputError, SampleError
 HERE = Path(__file__).resolve().parent
 SESSION = HERE.parent / "data" / "desktop"
 MODULES = ("guest_server.py", "guest_display.py", "guest_boards.py")  # that run inside
-ACCOUNTS = ("passwd", "group", "machine-id")  # in /etc, in place of the host's
 HOME_FILES = ("session.sh", "openbox.xml", "libreoffice.xcu")
 PREFIX = "kvl-eval-desktop-"  # of folders with the socket, then the process id
 START = 60.0  # seconds until a desktop must answer
-TMPFS = 512 * 2**20  # bytes of each writable file system
-# Of each process. No limit of the address space: browsers do not start under one. The kernel does not count the
-# processes of root.
-LIMITS = ("--nproc=512", f"--data={2 * 2**30}")
-ETC = (
-    *("alternatives", "fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
-    *("nsswitch.conf", "python3", "xdg", "X11", "dconf", "gtk-3.0", "libreoffice"),
-)
 FOLDERS = (
     *("bin", "bridge", "desk", "dev", "etc", "home", "lib", "lib64", "proc", "run", "sbin", "tmp", "usr", "var"),
 )
@@ -112,21 +104,9 @@ class Sandbox:
 
 
 def _command(bridge: Path, size: ScreenSize) -> list[str]:
-    links = [word for name in ("bin", "lib", "lib64", "sbin") for word in ("--symlink", f"usr/{name}", f"/{name}")]
-    etc = [word for name in ETC for word in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
-    accounts = [word for name in ACCOUNTS for word in ("--ro-bind", str(SESSION / name), f"/etc/{name}")]
-    own = [word for name in MODULES for word in ("--ro-bind", str(HERE / name), f"/desk/kvl_eval/agent/{name}")]
-    own += [word for name in HOME_FILES for word in ("--ro-bind", str(SESSION / name), f"/desk/{name}")]
-    places = ("/dev/shm", "/tmp", "/run", "/home", "/var/tmp", "/var/cache")
-    empty = [word for place in places for word in ("--size", str(TMPFS), "--tmpfs", place)]
-    return [
-        *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
-        *("--uid", "1000", "--gid", "1000", "--hostname", "desk"),
-        *("--ro-bind", "/usr", "/usr", *links, *etc, *accounts, *own, "--proc", "/proc", "--dev", "/dev", *empty),
-        *("--dir", "/run/user/1000", "--dir", "/home/user", "--bind", str(bridge), "/bridge", "--remount-ro", "/"),
-        *("--setenv", "SCREEN", f"{size.width}x{size.height}", "--chdir", "/home/user"),
-        *("/usr/bin/prlimit", *LIMITS, "/bin/bash", "/desk/session.sh"),
-    ]
+    shown = {f"/desk/kvl_eval/agent/{name}": HERE / name for name in MODULES}
+    shown |= {f"/desk/{name}": SESSION / name for name in HOME_FILES}
+    return sandbox_command(Inside(screen=(size.width, size.height), bridge=bridge, shown=shown))
 
 
 # -- whether a desktop may start here -------------------------------------------------------------------------------

@@ -33,8 +33,11 @@ def check_include_exclude(result: str, rules: Rules) -> float:
 
 
 def file_contains(result: str, rules: Rules) -> float:
-    """Whether a file's text has every one of the expected texts."""
-    return float(all(text in result for text in _texts(rules, "expected")))
+    """Whether a file's text has every one of the expected texts; lines end as Python reads them."""
+    text = result.replace("\r\n", "\n").replace("\r", "\n")
+    if "expected" not in rules:
+        raise ValueError("rules.expected is missing")
+    return float(all(part in text for part in _texts(rules, "expected")))
 
 
 def compare_table(result: str, rules: Rules) -> float:

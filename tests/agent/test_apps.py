@@ -30,6 +30,8 @@ VECTORS: list[tuple[str, str, dict[str, Any], float]] = [
     ("check_include_exclude", "", {"exclude": ["b"]}, 1),
     ("file_contains", "one\ntwo\n", {"expected": ["two", "one"]}, 1),
     ("file_contains", "one\n", {"expected": ["one", "two"]}, 0),
+    ("file_contains", "one\r\ntwo\r", {"expected": ["one\ntwo\n"]}, 1),
+    ("file_contains", "one\r\n", {"expected": ["\r"]}, 0),
     ("compare_table", SALES, {"cells": {"A1": "Fruit", "B4": "30", "C9": ""}}, 1),
     ("compare_table", SALES, {"cells": {"B4": "31"}}, 0),
 ]
@@ -67,6 +69,7 @@ def test_results_come_from_commands_and_files() -> None:
         ("no_such", {"type": "vm_file", "path": "list.txt"}, {}),
         ("exact_match", {"type": "no_such"}, {"expected": ""}),
         ("exact_match", {"type": "vm_file", "path": "list.txt"}, {}),
+        ("file_contains", {"type": "vm_file", "path": "list.txt"}, {}),
         ("compare_table", {"type": "vm_file", "path": "list.txt"}, {"cells": {}}),
         ("exact_match", {"type": "vm_file", "path": "list.txt"}, None),
     ],
