@@ -32,6 +32,7 @@ EXACT = ("no_answer", "extraction", "judge", "draws")
 ESTIMATED = ("missing", "unclosed", "truncated")
 ORDER = ("no_answer", "extraction", "judge", "draws", "missing", "data", "unclosed", "truncated")
 SMALLEST_TAIL = 30  # finished replies below which the rate of truncated ones is not estimated
+ONE_SIDED = 1.645  # standard errors
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -139,16 +140,44 @@ class Ledger:
         return np.array([unit.is_loop for unit in self.units], dtype=bool)
 
     @cached_property
+    def finished(self) -> Mask:
+        """Scored answers that ended on their own."""
+        stopped = [unit.finish == "stop" and unit.closed is not False for unit in self.units]
+        return self.scored & np.array(stopped, dtype=bool)
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int64]:
+        """Of thought and answer."""
+        return np.array([unit.tokens for unit in self.units], dtype=np.int64)
+
+    @cached_property
     def tail(self) -> Mask:
         """The longest quarter of finished replies, at least 30, ties included; nothing where fewer finished."""
-        finished = self.scored & np.array([unit.finish == "stop" and unit.closed is not False for unit in self.units])
-        tokens = np.array([unit.tokens for unit in self.units])
-        n = int(finished.sum())
+        n = int(self.finished.sum())
         if n < SMALLEST_TAIL:
             return np.zeros(len(self.units), dtype=bool)
-        least = np.sort(tokens[finished])[-max(SMALLEST_TAIL, math.ceil(n / 4))]
-        longest: Mask = finished & (tokens >= least)
+        least = np.sort(self.tokens[self.finished])[-max(SMALLEST_TAIL, math.ceil(n / 4))]
+        longest: Mask = self.finished & (self.tokens >= least)
         return longest
+
+    @cached_property
+    def falls(self) -> bool:
+        """Whether `tail` is right less often than shorter finished replies, by more than chance (one-sided, 5 %)."""
+        long, short = self.y1[self.tail], self.y1[self.finished & ~self.tail]
+        if not len(long) or not len(short):
+            return False
+        error = math.sqrt(np.var(long) / len(long) + np.var(short) / len(short))
+        return bool(np.mean(short) - np.mean(long) > ONE_SIDED * error)
+
+    def is_ceiling(self, name: str) -> bool:
+        """Whether an estimate of `unclosed` or `truncated` says no more than how large the part can be.
+
+        So it is where accuracy falls with length, and too few finished replies are as long as these.
+        """
+        if name not in ("unclosed", "truncated") or not self.cut(name).any():
+            return False
+        length = np.median(self.tokens[self.cut(name)])
+        return self.falls and int((self.finished & (self.tokens > length)).sum()) < SMALLEST_TAIL
 
     @cached_property
     def rate(self) -> float | None:
@@ -187,7 +216,9 @@ class Ledger:
             pending = sum(unit.status == "pending" for unit in answers)
             return {"failed": dict(sorted(reasons.items())), "pending": pending, "strata": self.strata.n}
         if name in ("unclosed", "truncated"):
-            return {"rate": self.rate, "tail": int(self.tail.sum()), "loops": sum(unit.is_loop for unit in answers)}
+            loops = sum(unit.is_loop for unit in answers)
+            ceiling: dict[str, Json] = {"ceiling": True} if self.is_ceiling(name) else {}
+            return {"rate": self.rate, "tail": int(self.tail.sum()), "loops": loops, **ceiling}
         if name == "draws":
             return self._luck(answers)
         better = sum(unit.after > unit.before for unit in answers)

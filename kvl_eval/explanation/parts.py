@@ -11,6 +11,7 @@ ASSUMPTIONS = {
     "unclosed": "replies with an open thought would be right as often as the longest quarter of finished ones",
     "truncated": "truncated replies would be right as often as the longest quarter of finished ones",
 }
+CEILING = "at most: long replies are right less often, and these would have been longer still"
 UNKNOWN_RATE = "fewer than 30 replies finished: only bounds are known"
 
 
@@ -33,9 +34,15 @@ def part_of(ledger: Ledger, draws: Replicates, name: str) -> GapPart:
         ci95=interval,
         bounds=bounds,
         detail=ledger.detail(name),
-        assumption=UNKNOWN_RATE if basis == "bounds" else ASSUMPTIONS.get(name, ""),
+        assumption=_assumption(ledger, name, basis),
         samples=samples_of(ledger, name),
     )
+
+
+def _assumption(ledger: Ledger, name: str, basis: Basis) -> str:
+    if basis == "bounds":
+        return UNKNOWN_RATE
+    return CEILING if ledger.is_ceiling(name) else ASSUMPTIONS.get(name, "")
 
 
 def basis_of(ledger: Ledger, name: str) -> Basis:

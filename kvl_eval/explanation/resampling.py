@@ -47,10 +47,13 @@ class Replicates:
     def interval(self, name: str, ledger: Ledger) -> Interval:
         """95 % interval of a part: percentiles; with one cluster its bounds, or everything.
 
-        A part that no resample changes gets Wilson's interval over the clusters.
+        A part that no resample changes gets Wilson's interval over the clusters. One of which only a ceiling is known
+        reaches down to nothing.
         """
         if self.clusters == 1:
             return ledger.bounds(name) or (-1.0, 1.0)
+        if ledger.is_ceiling(name):
+            return 0.0, max(0.0, percentiles(np.sort(self.parts[name]))[1])
         values = np.sort(self.parts[name])
         if values[0] == values[-1]:
             least = wilson(self.clusters, self.clusters)[0] * float(values[0])
@@ -61,7 +64,7 @@ class Replicates:
         """Interval of the rest, for these questions: score, reference and exact parts are fixed."""
         exact = math.fsum(ledger.value(name) for name in EXACT)
         estimated = sum((self.parts[name] for name in ESTIMATED), start=np.zeros(len(self.score)))
-        return percentiles(np.sort(gap - exact - estimated))
+        return self._with_ceilings(gap - exact - estimated, ledger)
 
     def unexplained_of_such(self, gap: float, error: float, ledger: Ledger) -> Interval:
         """Interval of the rest, as a sample of questions; `error` is the standard error of the reference."""
@@ -69,7 +72,13 @@ class Replicates:
             return -1.0, 1.0
         reference = error * normals(len(self.score), self.seed + REFERENCE)
         explained = sum(self.parts.values(), start=np.zeros(len(self.score)))
-        return percentiles(np.sort(gap + reference - (self.score - ledger.score) - explained))
+        return self._with_ceilings(gap + reference - (self.score - ledger.score) - explained, ledger)
+
+    def _with_ceilings(self, rest: Floats, ledger: Ledger) -> Interval:
+        """Interval of a rest, which is larger where parts of which only a ceiling is known are nothing."""
+        ceilings = [self.parts[name] for name in ESTIMATED if ledger.is_ceiling(name)]
+        largest = sum(ceilings, start=rest)
+        return percentiles(np.sort(rest))[0], percentiles(np.sort(largest))[1]
 
 
 def replicates(ledger: Ledger, n: int = RESAMPLES, seed: int = SEED) -> Replicates:

@@ -76,6 +76,8 @@ def known_by(part: GapPart, explanation: Explanation) -> str:
         return "estimate: as others of their category"
     if isinstance(rate, float):
         looping = "none loops" if not loops else f"{loops} loop and count as wrong"
+        if detail.get("ceiling"):
+            return f"at most: {100 * rate:.1f} % correct, as the longest finished replies; longer is worse; {looping}"
         return f"estimate: {100 * rate:.1f} % correct, as the longest quarter of finished replies; {looping}"
     return part.assumption
 

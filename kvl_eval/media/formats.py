@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 PICTURES = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # raster formats; none runs code
@@ -37,6 +37,13 @@ _OTHERS: Sequence[Signature] = (
     (8, b"WEBP", "WEBP"),
 )
 _MARKUP = ((b"<svg", "SVG"), (b"<html", "HTML"), (b"<!doctype html", "HTML"))
+NOT_PICTURES: Mapping[str, tuple[str, str]] = {
+    "HTML": ("a web page, not a picture", "download the picture again"),
+    "git-lfs pointer": ("a git-lfs pointer, not the picture", "run `git lfs pull` where it was cloned"),
+    "zip archive": ("a zip archive, not a picture", "unpack it"),
+}
+"""What stands in a picture's place: what it is, and what to do."""
+
 CONTAINERS: Sequence[Signature] = (
     (0, b"FLV\x01", "FLV"),
     (0, b"\x00\x00\x01\xba", "MPEG program stream"),

@@ -33,7 +33,7 @@ from PIL import Image, UnidentifiedImageError
 from kvl_eval import flags
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
-from kvl_eval.media.formats import picture_format, picture_formats
+from kvl_eval.media.formats import NOT_PICTURES, picture_format, picture_formats
 from kvl_eval.media.large import own_limit, too_many_pixels, turn_for
 from kvl_eval.media.library_lines import heard, library_lines, library_note
 from kvl_eval.media.pixels import (
@@ -306,12 +306,9 @@ def _unread(data: bytes, name: str) -> MediaError:
         return MediaError(
             "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a damaged {form}"
         )
-    return MediaError(
-        "media.corrupt",
-        f"{name} cannot be decoded",
-        why=f"{form} images are not supported; convert to PNG or JPEG",
-        fix="convert it to PNG or JPEG",
-    )
+    converted = (f"{form} images are not supported; convert to PNG or JPEG", "convert it to PNG or JPEG")
+    why, fix = NOT_PICTURES.get(form, converted)
+    return MediaError("media.corrupt", f"{name} cannot be decoded", why=why, fix=fix)
 
 
 def _guarded(name: str, action: Callable[[], T]) -> T:

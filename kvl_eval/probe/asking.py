@@ -92,12 +92,11 @@ def check_unchanged(case: ExplainedCase, config: RunConfig, make: MakeBackend) -
 
 def _changed(changes: Sequence[str]) -> str:
     """What of a run is not as it was, by the differences of its identity."""
-    names = [change.split(" ", 1)[0] for change in changes]
-    if any(name.startswith("model.") for name in names):
+    if any(change.startswith("model.") for change in changes):
         return "another model answers now"
-    return (
-        "the data is different now" if any(name.endswith(".data") for name in names) else "kvl-eval asks otherwise now"
-    )
+    if any(".data " in change for change in changes):
+        return "the data is different now"
+    return "kvl-eval asks otherwise now"
 
 
 def planned_arms(

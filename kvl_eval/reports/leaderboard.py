@@ -51,11 +51,6 @@ class PublishedCell:
     source: str
     note: int
 
-    @property
-    def hover(self) -> str:
-        """Where the figure stands."""
-        return f"{references.TABLES[self.score.table]}: {self.score.source}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurCell:

@@ -82,16 +82,6 @@ def delta(row: ResultRow) -> str:
     return f"{figure(row.reference.delta, in_points(row), signed=True)} {reference_mark(row.reference)}"
 
 
-def published_value(row: ResultRow, demo: bool) -> str:
-    """The published result of a result's reference, in the unit of the result.
-
-    Empty beside a demo model and the mini splits: a figure of another model or other questions would only mislead.
-    """
-    if demo or row.split == "mini" or row.reference is None:
-        return ""
-    return figure(row.reference.value, in_points(row))
-
-
 def no_answer_share(row: ResultRow) -> str:
     """`0.4%`: of the scored samples, those whose reply has no answer."""
     return share(row.verdicts.get("no_answer", 0), row.n_scored)

@@ -8,7 +8,7 @@ from benchmarks.explain_coverage import Kind, coverage, gap_coverage, world
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "least"), [("hard", 0.85), ("random", 0.90)])
+@pytest.mark.parametrize(("kind", "least"), [("hard", 0.85), ("random", 0.90), ("length", 0.90), ("limit", 0.90)])
 def test_explain_x5_the_interval_of_truncated_replies_covers_its_truth(kind: Kind, least: float) -> None:
     assert coverage(kind, worlds=300, resamples=400).share >= least
 

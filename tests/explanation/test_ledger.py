@@ -71,6 +71,19 @@ def test_exact_parts_are_counted() -> None:
     assert parts["extraction"].samples == ("q/00060", "q/00061", "q/00062")
 
 
+def test_the_estimate_is_a_ceiling_where_long_replies_are_worse_and_none_is_as_long_as_the_truncated_ones() -> None:
+    finished = [answer(n, float(n % 4 != 0) if n < 150 else float(n % 5 == 0), tokens=n) for n in range(200)]
+    for tokens, is_ceiling in ((200, True), (60, False)):
+        truncated = [answer(n, 0.0, finish="length", tokens=tokens) for n in range(200, 220)]
+        ledger = Ledger(weighted([*finished, *truncated]))
+        draws = replicates(ledger, 200)
+        assert ledger.is_ceiling("truncated") == is_ceiling
+        low, high = draws.interval("truncated", ledger)
+        assert (low == 0.0) == is_ceiling and high > ledger.value("truncated")
+        rest, sure = draws.unexplained_of_these(0.1, ledger), 0.1 - low
+        assert rest[1] == pytest.approx(sure, abs=1e-3)
+
+
 def test_the_rate_of_truncated_replies_is_that_of_the_longest_finished_ones() -> None:
     finished = [answer(n, float(n % 4 != 0) if n < 150 else float(n % 5 == 0), tokens=n) for n in range(200)]
     truncated = [answer(n, 0.0, finish="length", tokens=60) for n in range(200, 220)]

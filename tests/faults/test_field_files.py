@@ -86,8 +86,11 @@ UNREAD = {
     "TGA": encoded(Image.new("RGB", (16, 16), "red"), "TGA"),
     "PSD": b"8BPS\x00\x01" + bytes(40),
     "SVG": b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "HTML": b"<!DOCTYPE html><html><body>404</body></html>",
-    "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+}
+IN_ITS_PLACE = {
+    "a web page, not a picture": b"<!DOCTYPE html><html><body>404</body></html>",
+    "a git-lfs pointer, not the picture": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a zip archive, not a picture": b"PK\x03\x04" + bytes(40),
 }
 
 
@@ -100,6 +103,15 @@ def test_D40_other_formats_are_named(form: str, suffix: str) -> None:
             read(ref)
         assert refusal.value.reason == "media_corrupt"
         assert refusal.value.why == f"{form} images are not supported; convert to PNG or JPEG"
+
+
+@pytest.mark.parametrize("why", IN_ITS_PLACE)
+def test_D40_what_stands_in_a_pictures_place_is_named_with_what_to_do(why: str) -> None:
+    with pytest.raises(MediaError) as refusal:
+        header_size(ImageRef(name="x.png", data=IN_ITS_PLACE[why]))
+    assert refusal.value.reason == "media_corrupt"
+    assert refusal.value.why == why
+    assert "convert" not in str(refusal.value.fix)
 
 
 # -- D41: many pixels -------------------------------------------------------------------------------------------
