@@ -25,6 +25,7 @@ from kvl_eval.model.joined import Joining
 from kvl_eval.model.kernels import add_and_norm, merged, normed, page_shares, rms_norm
 from kvl_eval.model.kimi_vl.config import TextConfig
 from kvl_eval.model.kimi_vl.rope import rotate, rotate_apart
+from kvl_eval.model.later_chunk import attend_apart
 from kvl_eval.model.meta import on_meta
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.regions import region
@@ -154,18 +155,8 @@ class Attention(Joining):
         return self.expanded(q_1SAD, latents_1TW, mask)
 
     def expanded_apart(self, q_BSAD: Tensor, latents_BTW: Tensor) -> Tensor:
-        """`expanded` on a CPU where the new tokens are the last ones of every row, without a mask: (B, S, A * V).
-
-        What came before and the new tokens are attended to by themselves, and added up by their shares of the softmax.
-        A mask would be turned into S * T floats in each layer: at 131,072 tokens a gigabyte, and a third of the time.
-        """
-        k_BATD, v_BATV = self.keys_and_values(latents_BTW)
-        held, q_BASD = latents_BTW.shape[1] - q_BSAD.shape[1], q_BSAD.transpose(1, 2)
-        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # gives the logarithm of each sum, too
-        before, sum_before = attend(q_BASD, k_BATD[:, :, :held], v_BATV[:, :, :held], 0.0, False)
-        own, sum_own = attend(q_BASD, k_BATD[:, :, held:], v_BATV[:, :, held:], 0.0, True)
-        share = torch.sigmoid(sum_before - sum_own)[..., None]
-        out = torch.lerp(own.to(share.dtype), before.to(share.dtype), share).to(own.dtype)
+        """`expanded` on a CPU where the new tokens are the last ones of every row, without a mask: (B, S, A * V)."""
+        out = attend_apart(q_BSAD.transpose(1, 2), *self.keys_and_values(latents_BTW))
         return out[..., : self.config.v_head_dim].transpose(1, 2).flatten(2)
 
     def keys_and_values(self, latents_BTW: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from kvl_eval.model.base import Packed, Pages, Rows
 from kvl_eval.model.kernels import merged, page_shares
+from kvl_eval.model.later_chunk import attend_apart
 from kvl_eval.model.precision import wide, wide_dtype
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
 from kvl_eval.model.qwen2_5_vl.rope import rotate
 from kvl_eval.model.self_test import HeadShape, check_attention
 
 Turn = tuple[Tensor, Tensor]  # cosines and sines (B, S, 1, J) of the tokens' angles
-QUERIES_AT_ONCE = 512  # of a later chunk: bounds the mask, which a fused kernel turns into numbers
+QUERIES_AT_ONCE = 512  # of a later chunk on a card: bounds the mask, which a fused kernel turns into numbers
 
 
 class Attention(nn.Module):
@@ -138,15 +139,22 @@ def attend(q_BSAD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:
     new, tokens = q.shape[2], k.shape[2]
     if new == tokens:
         return _merged(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+    if q.device.type == "cpu":
+        return _merged(attend_apart(q, *(x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))))
+    return _merged(attend_masked(q, k, v))
+
+
+def attend_masked(q_BASD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
+    """`attend_apart` for any device and fewer groups of keys and values than heads, (B, A, S, D)."""
+    new, tokens = q_BASD.shape[2], k_BKTD.shape[2]
     parts = []
     for start in range(0, new, QUERIES_AT_ONCE):
-        some = q[:, :, start : start + QUERIES_AT_ONCE]
+        some = q_BASD[:, :, start : start + QUERIES_AT_ONCE]
         seen = tokens - new + start + some.shape[2]
-        mask = torch.ones(some.shape[2], seen, dtype=torch.bool, device=q.device).tril(seen - some.shape[2])
-        parts.append(
-            F.scaled_dot_product_attention(some, k[:, :, :seen], v[:, :, :seen], attn_mask=mask, enable_gqa=True)
-        )
-    return _merged(torch.cat(parts, dim=2))
+        mask = torch.ones(some.shape[2], seen, dtype=torch.bool, device=some.device).tril(seen - some.shape[2])
+        k, v = k_BKTD[:, :, :seen], v_BKTD[:, :, :seen]
+        parts.append(F.scaled_dot_product_attention(some, k, v, attn_mask=mask, enable_gqa=True))
+    return torch.cat(parts, dim=2)
 
 
 def _merged(out_BASD: Tensor) -> Tensor:

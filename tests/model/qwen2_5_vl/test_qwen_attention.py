@@ -11,7 +11,7 @@ from torch import Tensor
 from kvl_eval.model.base import Packed, Pages
 from kvl_eval.model.page_plan import row_entries
 from kvl_eval.model.qwen2_5_vl import attention
-from kvl_eval.model.qwen2_5_vl.attention import Attention, attend
+from kvl_eval.model.qwen2_5_vl.attention import Attention, attend, attend_masked
 from kvl_eval.model.qwen2_5_vl.config import TextConfig
 from kvl_eval.model.qwen2_5_vl.vision import attend_within, cell_order, window_order
 
@@ -46,10 +46,11 @@ def test_new_tokens_see_older_ones_and_themselves(new: int, older: int, at_once:
     q, k, v = noise(1, new, HEADS, SIZE), noise(2, older + new, GROUPS, SIZE), noise(3, older + new, GROUPS, SIZE)
     whole, attention.QUERIES_AT_ONCE = attention.QUERIES_AT_ONCE, at_once
     try:
-        found = attend(q[None], k[None], v[None])[0]
+        masked = attend_masked(*(x[None].transpose(1, 2) for x in (q, k, v)))
     finally:
         attention.QUERIES_AT_ONCE = whole
-    torch.testing.assert_close(found, plain(q, k, v), atol=1e-12, rtol=0.0)
+    for found in (attend(q[None], k[None], v[None]), masked.transpose(1, 2).flatten(2)):
+        torch.testing.assert_close(found[0], plain(q, k, v), atol=1e-12, rtol=0.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), min_size=1, max_size=5))
