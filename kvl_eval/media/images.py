@@ -33,7 +33,7 @@ from PIL import Image, UnidentifiedImageError
 from kvl_eval import flags
 from kvl_eval.errors import ConfigError, MediaError
 from kvl_eval.media.drawn import drawn_ppm
-from kvl_eval.media.formats import NOT_PICTURES, picture_format, picture_formats
+from kvl_eval.media.formats import NOT_IMAGES, picture_format, picture_formats
 from kvl_eval.media.large import own_limit, too_many_pixels, turn_for
 from kvl_eval.media.library_lines import heard, library_lines, library_note
 from kvl_eval.media.pixels import (
@@ -307,7 +307,7 @@ def _unread(data: bytes, name: str) -> MediaError:
             "media.corrupt", f"{name} cannot be decoded", why=known if form is None else f"a damaged {form}"
         )
     converted = (f"{form} images are not supported; convert to PNG or JPEG", "convert it to PNG or JPEG")
-    why, fix = NOT_PICTURES.get(form, converted)
+    why, fix = NOT_IMAGES.get(form, converted)
     return MediaError("media.corrupt", f"{name} cannot be decoded", why=why, fix=fix)
 
 
