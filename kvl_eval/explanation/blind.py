@@ -12,6 +12,7 @@ from kvl_eval.explanation.sentences import printed
 from kvl_eval.store.result_records import ResultRow
 from kvl_eval.store.run_folder import RunFolder
 from kvl_eval.store.run_list import list_runs
+from kvl_eval.types import Unit
 
 
 def blind_observation(case: ExplainedCase) -> Iterator[Observation]:
@@ -30,7 +31,7 @@ def blind_observation(case: ExplainedCase) -> Iterator[Observation]:
             continue
         for row in rows:
             if row.blind and row.score is not None and _setting(row) == _setting(case.row):
-                unit = "points" if case.row.unit == "points" else "percent"
+                unit: Unit = "points" if case.row.unit == "points" else "percent"
                 text = f"with gray images the model scores {printed(row.score, unit)} (run {entry.run_id})"
                 values: dict[str, Json] = {"run": entry.run_id, "score": row.score}
                 yield Observation(name="blind", text=text, values=values)
