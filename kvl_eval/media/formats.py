@@ -38,9 +38,9 @@ _OTHERS: Sequence[Signature] = (
 )
 _MARKUP = ((b"<svg", "SVG"), (b"<html", "HTML"), (b"<!doctype html", "HTML"))
 NOT_PICTURES: Mapping[str, tuple[str, str]] = {
-    "HTML": ("a web page, not a picture", "download the picture again"),
-    "git-lfs pointer": ("a git-lfs pointer, not the picture", "run `git lfs pull` where it was cloned"),
-    "zip archive": ("a zip archive, not a picture", "unpack it"),
+    "HTML": ("a web page, not an image", "download it again"),
+    "git-lfs pointer": ("a git-lfs pointer, not the image", "run `git lfs pull` where it was cloned"),
+    "zip archive": ("a zip archive, not an image", "unpack it"),
 }
 """What stands in a picture's place: what it is, and what to do."""
 

@@ -88,9 +88,9 @@ UNREAD = {
     "SVG": b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>",
 }
 IN_ITS_PLACE = {
-    "a web page, not a picture": b"<!DOCTYPE html><html><body>404</body></html>",
-    "a git-lfs pointer, not the picture": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-    "a zip archive, not a picture": b"PK\x03\x04" + bytes(40),
+    "a web page, not an image": b"<!DOCTYPE html><html><body>404</body></html>",
+    "a git-lfs pointer, not the image": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "a zip archive, not an image": b"PK\x03\x04" + bytes(40),
 }
 
 
