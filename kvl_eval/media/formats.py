@@ -38,7 +38,7 @@ _OTHERS: Sequence[Signature] = (
 )
 _MARKUP = ((b"<svg", "SVG"), (b"<html", "HTML"), (b"<!doctype html", "HTML"))
 NOT_IMAGES: Mapping[str, tuple[str, str]] = {
-    "HTML": ("a web page, not an image", "download the image again"),
+    "HTML": ("a web page, not an image", "download it again"),
     "git-lfs pointer": ("a git-lfs pointer, not the image", "run `git lfs pull` where it was cloned"),
     "zip archive": ("a zip archive, not an image", "unpack it"),
 }
