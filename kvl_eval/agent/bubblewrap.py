@@ -25,7 +25,7 @@ class Inside:
     Attributes:
         screen:    width and height in pixels.
         bridge:    the folder of sockets, `/bridge` inside: the only one of the host that can be written.
-        shown:     {place inside: what lies there}, read-only; `/desk/session.sh` starts the desktop.
+        shown:     {place inside: file or folder of the host}, read-only; `/desk/session.sh` starts the desktop.
         variables: {name: value} of the environment.
     """
 

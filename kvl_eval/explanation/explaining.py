@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kvl_eval.explanation.aggregates import AggregateParts, aggregate_parts, rest_interval
+from kvl_eval.explanation.blind import blind_observation
 from kvl_eval.explanation.case import ExplainedCase, ExplainOptions, case_of, comparing_scorer, unscored
 from kvl_eval.explanation.document import (
     ConditionalLine,
@@ -168,7 +169,10 @@ class _Assembly:
             overlap=self.ledger.overlap(),
             conditional=self._conditional(),
             settings=() if reference is None else settings,
-            observations=observations(case.replies, self.target, reference, case.own),
+            observations=(
+                *observations(case.replies, self.target, reference, case.own),
+                *blind_observation(case),
+            ),
             reproductions=reproductions(case.task, system),
             unknowable=unknowable(settings),
             probes=self.probes,

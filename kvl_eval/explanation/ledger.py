@@ -143,7 +143,8 @@ class Ledger:
     def finished(self) -> Mask:
         """Scored answers that ended on their own."""
         stopped = [unit.finish == "stop" and unit.closed is not False for unit in self.units]
-        return self.scored & np.array(stopped, dtype=bool)
+        finished: Mask = self.scored & np.array(stopped, dtype=bool)
+        return finished
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:

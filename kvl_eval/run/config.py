@@ -177,7 +177,7 @@ def _task_config(task: Task, family: ModelFamily, options: Options) -> TaskConfi
     prompt = own.prompt if own.prompt is not None else agent or task.default_prompt
     listing = f"kvl-eval describe {task.name}"
     known_name("split", split, task.split_names(), listing)
-    known_name("prompt", prompt, list(task.prompts), listing)
+    known_name("prompt" if task.episode is None else "agent", prompt, list(task.prompts), listing)
     return TaskConfig(
         task=task.name,
         split=split,

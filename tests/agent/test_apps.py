@@ -91,6 +91,11 @@ def test_a_drawn_desktop_cannot_play_applications(tmp_path: Path) -> None:
         resolve("fake", "fake", [TASK], {"output_dir": str(tmp_path), "provider": "drawn"})
 
 
+def test_an_agent_that_nobody_knows_is_refused_as_an_agent(tmp_path: Path) -> None:
+    with refused(UsageError, "usage.agent"):
+        resolve("fake", "fake", [TASK], {"output_dir": str(tmp_path), "prompt": "kimmi"})
+
+
 @pytest.mark.desktop
 @pytest.mark.parametrize(("agent", "value"), [("oracle", "1.0"), ("wrong", "0.0")])
 def test_scripts_solve_and_miss_every_task(tmp_path: Path, agent: str, value: str) -> None:

@@ -160,3 +160,13 @@ def test_observations_name_the_data_and_reduced_images(tmp_path: Path) -> None:
     path.write_bytes(b"".join([encode_line(fields), *(f"{line}\n".encode() for line in lines[1:])]))
     found = {fact.name: fact for fact in explained(RunFolder.open(folder.path), to="70").observations}
     assert found["context"].values["n"] == 1
+
+
+def test_a_blind_run_beside_it_is_named(tmp_path: Path) -> None:
+    ours = answered(tmp_path, gold())
+    assert all(fact.name != "blind" for fact in explained(ours, to="70").observations)
+    said = gold() | {f"q/{number}": says(number, right=False) for number in range(7)}
+    blind = answered(tmp_path, said, blind=True)
+    [fact] = [fact for fact in explained(ours, to="70").observations if fact.name == "blind"]
+    assert fact.text == f"with gray images the model scores 30.0 (run {blind.run_id})"
+    assert all(fact.name != "blind" for fact in explained(blind, to="70").observations)

@@ -233,6 +233,19 @@ def test_gold_in_the_form_that_the_default_prompt_asks_for_is_right(task: str) -
 
 
 @each_task
+def test_explain_x8_a_perfect_model_has_full_marks_under_every_prompt(task: str) -> None:
+    forms = sorted({answer_form(prompt) for prompt in named(task).prompts.values()})
+    said = [
+        (sample, dressed(ASKED_FORMS.get(form, "X"), SPEAKERS[task].right(sample)))
+        for form in forms
+        for sample in bundled(task)
+    ]
+    made = [(score.value, score.verdict) for score in scores(task, said)]
+    missed = [(sample.id, reply) for (sample, reply), got in zip(said, made, strict=True) if got != (1.0, "correct")]
+    assert missed == []  # so `no_answer` and `extraction` are nothing
+
+
+@each_task
 def test_gold_in_that_form_follows_the_prompt(task: str) -> None:
     asked = answer_form(named(task).prompts[named(task).default_prompt])
     form = ASKED_FORMS.get(asked, "The answer is X." if asked == "answer_is" else "X")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,9 +65,12 @@ def test_report_e2_a_link_opens_the_samples_of_its_part(chromium: sync_api.Brows
         assert watched.problems == []
 
 
-def test_the_chosen_result_is_scrolled_to(chromium: sync_api.Browser, out: Path) -> None:
+def test_one_result_is_shown_the_chosen_one(chromium: sync_api.Browser, out: Path) -> None:
     with Watched.opened(chromium, out) as watched:
         page = watched.open("explain.html")
+        playwright.expect(page.locator("#why-1-title")).to_be_visible()
         page.locator("select[data-choose]").select_option(index=1)
         playwright.expect(page.locator("#why-2-title")).to_be_in_viewport()
+        playwright.expect(page.locator("#why-1-title")).to_be_hidden()
+        assert not re.search(r"\d{8}-\d{6}_", page.locator("#why-2 .lead").inner_text()), "models, not run ids"
         assert watched.problems == []

@@ -277,3 +277,11 @@ def test_half_a_price_is_refused() -> None:
     for prices in ((None, 1.0, None), (None, None, 2.0), (3.0, 1.0, 2.0)):
         with pytest.raises(UsageError):
             prices_of(*prices)
+
+
+def test_a_last_run_that_shares_no_task_leaves_the_pair_to_the_runs_before_it(tmp_path: Path) -> None:
+    tasks = {"a": "mathvista", "b": "mathvista", "c": "mmmu"}
+    pair = context(
+        *(make_run(tmp_path, name=name, model=name, task=task) for name, task in tasks.items())
+    ).evidence.pair
+    assert pair is not None and (pair.a, pair.b) == ("a", "b")
