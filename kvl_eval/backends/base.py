@@ -204,6 +204,9 @@ class Managed(Protocol):
     def log_into(self, folder: Path) -> Path:
         """Let the server write its log into a run folder; the log's path."""
 
+    async def ready(self) -> None:
+        """Start the server, unless it runs, and wait until it answers. Raises: EndpointError, where it does not."""
+
 
 class Backend(Protocol):
     """Requests in, completions out, in any order."""

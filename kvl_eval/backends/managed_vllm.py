@@ -156,13 +156,17 @@ class ManagedVllm:
         """Start the worker processes that so many images need."""
         self._endpoint.warm_up(images)
 
-    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
-        """Start the server and answer `requests` as they finish. Raises: EndpointError, where it does not start."""
+    async def ready(self) -> None:
+        """Start the server, unless it runs, and wait until it answers. Raises: EndpointError, where it does not."""
         try:
             await self._host.ready()
         except EndpointError as error:
             error.where = self._kept_log() or error.where
             raise
+
+    async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
+        """Start the server and answer `requests` as they finish. Raises: EndpointError, where it does not start."""
+        await self.ready()
         stream = self._endpoint.generate(requests)
         try:
             async for key, completion in stream:

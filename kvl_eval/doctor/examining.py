@@ -96,6 +96,9 @@ class _Examination:
         try:
             description = self.backend.describe()
             place = str(description.facts.get("base_url") or description.facts.get("device") or "")
+            if isinstance(self.backend, Managed):
+                STEPS.info("starting vLLM, which takes a minute or more")
+                await self.backend.ready()
             if isinstance(self.backend, Probing):
                 await self.backend.probe([self.config.tasks[0].generation])
             facts = await self._sampled()
@@ -104,7 +107,7 @@ class _Examination:
             checks.append(await limit_check(self.questioner, facts, self.requests))
             checks += await self._small(
                 why_not=_why_not(facts, is_scripted=bool(description.facts.get("scripted"))),
-                is_server=description.facts.get("device") == "server",
+                is_server=isinstance(self.backend, Managed) or description.facts.get("device") == "server",
             )
             name = self.backend.name
         finally:

@@ -19,6 +19,7 @@ from kvl_eval.backends.managed_vllm import LOG
 from kvl_eval.backends.vllm_host import SERVED_NAME
 from kvl_eval.backends.vllm_installation import VARIABLE, find_installation
 from kvl_eval.backends.vllm_server import start_failure
+from kvl_eval.doctor.examining import examine
 from kvl_eval.errors import ConfigError, EndpointError, UsageError
 from kvl_eval.model.kimi_vl.vllm_export import CLASSES, export_for_vllm, link_for_vllm
 from kvl_eval.run.config import from_json, resolve
@@ -125,6 +126,20 @@ def test_a_resume_starts_a_new_server_for_what_is_left(finished: Finished, stand
     outcome = resume_run(RunReader.open(path, [words(N)]), stand_in.backend)
     check(outcome, N)
     assert outcome.exit_code == 0 and len(stand_in.starts()) == 1
+    stand_in.check_gone()
+
+
+def test_doctor_waits_for_its_server_before_it_asks_and_counts_it_as_a_server(
+    stand_in: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kvl_eval.steps")
+    config = stand_in.config(tmp_path, N)
+    report = examine(config, words(N), stand_in.backend(config), N)
+    steps = [record.getMessage() for record in caplog.records]
+    assert steps.index("starting vLLM, which takes a minute or more") < steps.index(f"asking {N} samples of tiny")
+    (template,) = [check for check in report.checks if check.name == "template"]
+    assert "no server" not in template.text
+    assert len(stand_in.starts()) == 1
     stand_in.check_gone()
 
 
