@@ -40,13 +40,13 @@ def original_metrics(folder: Path) -> dict[str, Metric]:
     return {name: typing.cast("Metric", names[name]) for name in NAMES}
 
 
-def cases(name: str, draw: random.Random) -> Iterator[tuple[bytes, dict[str, Json]]]:
+def cases(name: str, draw: random.Random, count: int) -> Iterator[tuple[bytes, dict[str, Json]]]:
     """What was found, and the rules that it is held against."""
 
     def texts(most: int) -> list[Json]:
         return ["".join(draw.choices(PIECES, k=draw.randint(0, 2))) for _ in range(draw.randint(0, most))]
 
-    for _ in range(CASES):
+    for _ in range(count):
         found = "".join(draw.choices(PIECES, k=draw.randint(0, 6)))
         expected: Json = found if draw.random() < 0.3 else found + draw.choice(PIECES)
         rules: dict[str, Json] = {"include": texts(2), "exclude": texts(1)}
@@ -55,13 +55,13 @@ def cases(name: str, draw: random.Random) -> Iterator[tuple[bytes, dict[str, Jso
         yield found.encode(), rules
 
 
-def differences(originals: dict[str, Metric], seed: int = 0) -> Iterator[str]:
+def differences(originals: dict[str, Metric], count: int = CASES, seed: int = 0) -> Iterator[str]:
     """One line for each input that the two judge differently."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.txt"
         for name, original in originals.items():
-            for content, rules in cases(name, draw):
+            for content, rules in cases(name, draw, count):
                 file.write_bytes(content)
                 with contextlib.redirect_stdout(io.StringIO()):
                     theirs = original(str(file) if name in READS_FILES else content.decode(), rules)

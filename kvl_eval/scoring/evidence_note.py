@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvl_eval.printable import how_many
 from kvl_eval.scoring.run_reader import RunReader
 from kvl_eval.scoring.stored_answers import planned_answers
 from kvl_eval.types import MISSING
@@ -22,6 +23,10 @@ def evidence_note(run: RunReader) -> str | None:
                 changed += answer.item.extraction != answer.item.answer.text
     if not answers:
         return None
+    if len(others) == answers:
+        return (
+            f"the stored values of {how_many(answers, 'episode')} are kept: there is no evidence to compute them from"
+        )
     text = f"{answers - len(others)} of {answers} values were computed again from evidence/"
     text += f", {changed} with another result" if changed else ""
     if not others:

@@ -109,6 +109,13 @@ def test_values_are_computed_again_from_it(run: Path, monkeypatch: pytest.Monkey
     assert "from evidence/, 1 with another result;" in str(evidence_note(RunReader.open(run)))
 
 
+def test_a_run_without_evidence_says_so_in_one_note(run: Path) -> None:
+    for line in (run / "evidence").iterdir():
+        line.unlink()
+    note = "the stored values of 3 episodes are kept: there is no evidence to compute them from"
+    assert evidence_note(RunReader.open(run)) == note
+
+
 def test_score_says_which_values_it_repeated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["score", str(run)])
@@ -130,7 +137,7 @@ def test_evidence_that_is_gone_or_changed_is_found_and_the_stored_values_stay(ru
     before = score(run)
     change(next((run / "evidence").iterdir()))
     assert score(run) == before
-    assert "0 of 3" in str(evidence_note(RunReader.open(run)))
+    assert "values of 3 episodes are kept" in str(evidence_note(RunReader.open(run)))
     assert [finding.code for finding in verify(RunReader.open(run)).findings] == ["evidence.unusable"]
 
 
