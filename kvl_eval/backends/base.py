@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +13,7 @@ from kvl_eval.media.settings import MediaSettings
 from kvl_eval.request import Cost as Cost
 from kvl_eval.request import PromptSize as PromptSize
 from kvl_eval.request import Request as Request
+from kvl_eval.request import RequestQueue
 from kvl_eval.types import Completion, Generation, Message
 
 
@@ -233,3 +234,11 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of processes and memory."""
+
+
+@runtime_checkable
+class LiveBackend(Protocol):
+    """A backend that takes requests while it answers others."""
+
+    def answer_queue(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        """Answer what is put into the queue, as there is room, until it is closed and empty."""

@@ -20,7 +20,8 @@ business: seeds are sent (their low 31 bits), batching and kernels are not ours.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 
 from kvl_eval.backends.base import Description, Limits, Request, Settings
@@ -47,6 +48,7 @@ from kvl_eval.decode import Json
 from kvl_eval.engine.trajectory import LONGEST_MARKER, Trajectory
 from kvl_eval.errors import SampleError
 from kvl_eval.model.kimi_vl.families import OTHER
+from kvl_eval.request import RequestQueue
 from kvl_eval.types import Completion, Generation
 
 PREPARED_AHEAD = 4  # prompts made ready while all connections are taken
@@ -120,28 +122,33 @@ class Endpoint:
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer `requests` as they finish. Raises: EndpointError, where the server cannot be used by anybody."""
-        pulled, answers, active = iter(requests), Answers(), set[asyncio.Task[None]]()
-        more = True
+        async with aclosing(self.answer_queue(RequestQueue(requests))) as answered:
+            async for answer in answered:
+                yield answer
+
+    async def answer_queue(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        """The same of requests that arrive meanwhile."""
+        answers, active, most = Answers(), set[asyncio.Task[None]](), self.server.max_connections + PREPARED_AHEAD
+        coming = asyncio.create_task(answers.get())
         try:
             while True:
-                while more and len(active) < self.server.max_connections + PREPARED_AHEAD:
-                    request = next(pulled, None)
-                    if request is None:
-                        more = False
-                        break
+                while len(active) < most and (request := queue.take()) is not None:
                     active.add(asyncio.create_task(self._answer(EncodedJob(request), answers)))
-                if not active:
+                if not active and queue.closed:
                     return
-                item = await answers.get()
+                await queue.wait({coming}, arrivals=len(active) < most)
+                if not coming.done():
+                    continue
+                item, coming = coming.result(), asyncio.create_task(answers.get())
                 if isinstance(item, asyncio.Task):
                     active.discard(item)
                     await item
                 else:
                     yield item
         finally:
-            for task in active:
+            for task in (coming, *active):
                 task.cancel()
-            await asyncio.gather(*active, return_exceptions=True)
+            await asyncio.gather(coming, *active, return_exceptions=True)
 
     async def probe(self, generations: Iterable[Generation]) -> None:
         """Ask one short question with the fields of the run, one for each way of sampling, and what its budgets need.

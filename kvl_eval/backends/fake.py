@@ -27,7 +27,8 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from kvl_eval.decode import Json, decode
 from kvl_eval.engine.trajectory import Alphabet, Output, Trajectory
 from kvl_eval.errors import ConfigError, DecodeError, SampleError, UsageError
 from kvl_eval.model.kimi_vl.families import SCRIPTED
+from kvl_eval.request import RequestQueue
 from kvl_eval.thinking import THINK_CLOSE, THINK_OPEN
 from kvl_eval.types import Completion
 
@@ -111,27 +113,38 @@ class FakeBackend:
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Answer each request, in order where `concurrency` is 1, otherwise as they finish."""
+        async with aclosing(self.answer_queue(RequestQueue(requests))) as answers:
+            async for answered in answers:
+                yield answered
+
+    async def answer_queue(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        """The same of requests that arrive meanwhile."""
         if self._args.concurrency == 1:
-            for number, request in enumerate(requests):
+            number = 0
+            while (request := await queue.next()) is not None:
                 for completion in self._completions(request):
                     await self._pause(request, completion)
                     yield request.key, completion
                 if number % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
+                number += 1
             return
-        async for answered in self._concurrently(iter(requests)):
-            yield answered
+        async with aclosing(self._concurrently(queue)) as answers:
+            async for answered in answers:
+                yield answered
 
-    async def _concurrently(self, requests: Iterator[Request]) -> AsyncIterator[tuple[str, Completion]]:
+    async def _concurrently(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        most = self._args.concurrency
         under_way: set[asyncio.Task[list[tuple[str, Completion]]]] = set()
         try:
             while True:
-                while len(under_way) < self._args.concurrency and (request := next(requests, None)) is not None:
+                while len(under_way) < most and (request := queue.take()) is not None:
                     under_way.add(asyncio.create_task(self._one(request)))
-                if not under_way:
+                if not under_way and queue.closed:
                     return
-                finished, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
+                await queue.wait(under_way, arrivals=len(under_way) < most)
+                for task in [task for task in under_way if task.done()]:
+                    under_way.discard(task)
                     for answered in task.result():
                         yield answered
         finally:

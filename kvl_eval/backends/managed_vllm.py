@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from kvl_eval.media.fit import tokens_of
 from kvl_eval.model.base import Architecture
 from kvl_eval.model.files import read_json
 from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.request import RequestQueue
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.types import Completion
 
@@ -166,14 +167,16 @@ class ManagedVllm:
 
     async def generate(self, requests: Iterable[Request]) -> AsyncIterator[tuple[str, Completion]]:
         """Start the server and answer `requests` as they finish. Raises: EndpointError, where it does not start."""
+        async with aclosing(self.answer_queue(RequestQueue(requests))) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def answer_queue(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        """The same of requests that arrive meanwhile."""
         await self.ready()
-        stream = self._endpoint.generate(requests)
-        try:
+        async with aclosing(self._endpoint.answer_queue(queue)) as stream:
             async for key, completion in stream:
                 yield key, replace(completion, worker=WORKER)
-        finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
 
     async def ask_freely(self, text: str, limit: int, sent: Mapping[str, Json]) -> Reply:
         """The reply to a question without images; `sent` are further fields. Raises: EndpointError, SampleError."""

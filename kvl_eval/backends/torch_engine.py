@@ -14,7 +14,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from kvl_eval.media.images import PreparedImage
 from kvl_eval.model.files import read_json
 from kvl_eval.model.forms import refuse_form
 from kvl_eval.model.registry import architecture_of, stored_family
+from kvl_eval.request import RequestQueue
 from kvl_eval.sources.media_files import cache_home
 from kvl_eval.thinking import MARKERS
 from kvl_eval.types import Completion, Generation
@@ -190,22 +192,24 @@ class TorchEngine:
 
         Raises: CheckpointError, if the weights cannot be loaded.
         """
+        async with aclosing(self.answer_queue(RequestQueue(requests))) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def answer_queue(self, queue: RequestQueue) -> AsyncGenerator[tuple[str, Completion]]:
+        """The same of requests that arrive meanwhile: they join the batch that is being decoded."""
         batch = await asyncio.wrap_future(self._thread.submit(self._new_batch))
-        pulled = iter(requests)
-        more = True
         preparing: dict[asyncio.Task[Prompt], EngineJob] = {}
         try:
             while True:
-                while more and self._wants_more(batch, preparing.values()):
-                    request = next(pulled, None)
-                    if request is None:
-                        more = False
-                    else:
-                        job = self._jobs[request.key] = EngineJob(request)
-                        preparing[asyncio.create_task(self._prepare(job))] = job
-                if not batch.busy and preparing:
+                wants_more = self._wants_more(batch, preparing.values())
+                while wants_more and (request := queue.take()) is not None:
+                    job = self._jobs[request.key] = EngineJob(request)
+                    preparing[asyncio.create_task(self._prepare(job))] = job
+                    wants_more = self._wants_more(batch, preparing.values())
+                if not batch.busy and (preparing or not queue.closed):
                     start = time.perf_counter()
-                    await asyncio.wait(preparing, return_when=asyncio.FIRST_COMPLETED)
+                    await queue.wait(preparing.keys(), arrivals=wants_more)
                     self.idle_seconds += time.perf_counter() - start
                 for task in [task for task in preparing if task.done()]:
                     job = preparing.pop(task)
@@ -220,7 +224,7 @@ class TorchEngine:
                     for event in await asyncio.wrap_future(self._thread.submit(partial(_run_a_while, batch))):
                         for answer in self._answers(event):
                             yield answer
-                elif not more and not preparing:
+                elif queue.closed and not preparing:
                     return
         finally:
             for task in preparing:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvl_eval.agent.desk import prove_provider
 from kvl_eval.agent.episode_plan import EpisodePlan
-from kvl_eval.agent.episodes import play_waves
+from kvl_eval.agent.episodes import play
 from kvl_eval.agent.player import EpisodePlayer
 from kvl_eval.agent.protocols import agent_named
 from kvl_eval.backends.base import Backend
@@ -57,7 +57,7 @@ class EpisodeStage:
                 players = (EpisodePlayer(episodes, *pending) for pending in self.session.episodes(task))
                 finish = partial(self._finish, task)
                 desktops = self.plan.config.desktops
-                await play_waves(players, self.backend, desktops, finish, lambda: self.session.is_stopping)
+                await play(players, self.backend, desktops, finish, lambda: self.session.is_stopping)
 
     def _plan_of(self, task: TaskPlan) -> EpisodePlan | None:
         """What the episodes of a task share; None for a task whose samples are one question each."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from PIL import Image
 from kvl_eval.backends.base import Request, Settings
 from kvl_eval.backends.endpoint import Endpoint
 from kvl_eval.errors import ConfigError, EndpointError, KvlEvalError, UsageError
+from kvl_eval.request import RequestQueue
 from kvl_eval.run.config import resolve
 from kvl_eval.run.plan import plan_run
 from kvl_eval.run.plan_text import plan_text
@@ -170,6 +173,36 @@ def test_no_more_requests_under_way_than_asked_for(stub: Stub) -> None:
 
 THOUGHT = [OPEN, "a ", "b ", "c ", "d", CLOSE]  # six tokens as the server cuts them
 ANSWER = ["so", " B"]
+
+
+def test_a_request_that_arrives_is_sent_while_another_waits_for_its_answer(stub: Stub) -> None:
+    """The stub answers the first only when the second has come."""
+    second = threading.Event()
+
+    def script(asked: Asked) -> Any:
+        if "slow" in json.dumps(asked.body):
+            assert second.wait(10)
+        else:
+            second.set()
+        return chat("B")
+
+    stub.script = script
+
+    async def live() -> list[str]:
+        queue, found = RequestQueue(), []
+        backend = Endpoint(Settings.of(base_url=stub.url, num_workers=0, max_retries=0))
+        queue.put(replace(asking("slow"), key="slow"))
+        asyncio.get_running_loop().call_later(0.1, queue.put, replace(asking("late"), key="late"))
+        try:
+            async for key, completion in backend.answer_queue(queue):
+                found.append(f"{key} {completion.answer}")
+                if len(found) == 2:
+                    queue.close()
+        finally:
+            await backend.close()
+        return found
+
+    assert sorted(asyncio.run(asyncio.wait_for(live(), 20))) == ["late B", "slow B"]
 
 
 def counting(tokens: list[str], **fields: Any) -> Any:

@@ -19,6 +19,7 @@ from kvl_eval.backends.torch_engine import TorchEngine
 from kvl_eval.errors import CheckpointError, ConfigError
 from kvl_eval.model import KimiVL, KimiVLProcessor
 from kvl_eval.model.rows import PromptRows
+from kvl_eval.request import RequestQueue
 from kvl_eval.types import Completion, Generation, ImageRef
 from tests.backends.engine import (
     CASES,
@@ -125,6 +126,35 @@ def test_rows_are_refilled_in_mid_flight(engine_with: Callable[..., TorchEngine]
     requests = [ask("long", "Go on.", generation=Generation(max_new_tokens=60, temperature=1.0))]
     requests += [ask(f"s{i}", f"Number {i}?", generation=Generation(max_new_tokens=4)) for i in range(12)]
     answers(engine, requests)
+    assert engine.counts["decode_steps"] <= 60
+
+
+def test_requests_that_arrive_join_the_running_batch(
+    engine_with: Callable[..., TorchEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each short request is put in when the one before it is answered; the long one among them is as it is alone."""
+    monkeypatch.setattr("kvl_eval.backends.torch_engine._run_a_while", lambda batch: batch.step())
+    engine = engine_with(batch_size=4)
+    long = ask("long", "Go on.", generation=Generation(max_new_tokens=60, temperature=1.0))
+    short = [ask(f"s{i}", f"Number {i}?", generation=Generation(max_new_tokens=2)) for i in range(4)]
+    alone = {key: answer.raw_output for key, answer in answers(engine, [long, *short]).items()}
+
+    async def live() -> dict[tuple[str, int, int | None], str]:
+        queue, found, rest = RequestQueue(), {}, iter(short)
+        queue.put(long)
+        queue.put(next(rest))
+        async for key, completion in engine.answer_queue(queue):
+            found[key, completion.repeat, completion.budget] = completion.raw_output
+            following = next(rest, None)
+            if following is None:
+                queue.close()
+            else:
+                queue.put(following)
+        return found
+
+    found = asyncio.run(live())
+    assert found == alone
+    assert list(found)[-1][0] == "long"
     assert engine.counts["decode_steps"] <= 60
 
 
