@@ -87,7 +87,7 @@ def test_sampling_draws_what_the_library_draws(engine_with: Callable[..., TorchE
 # Neighbours, batch size, order
 
 
-@pytest.mark.parametrize("generation", [GREEDY, WARM], ids=["greedy", "sampling"])
+@pytest.mark.parametrize("generation", [GREEDY, pytest.param(WARM, marks=pytest.mark.slow)], ids=["greedy", "sampling"])
 def test_answers_depend_neither_on_batch_nor_order_nor_neighbours(
     engine_with: Callable[..., TorchEngine], generation: Generation
 ) -> None:
@@ -391,6 +391,7 @@ def fail_behind(model: KimiVL, length: int) -> Callable[[], None]:
     return model.language_model.model.register_forward_pre_hook(check).remove
 
 
+@pytest.mark.slow
 def test_batches_are_split_where_memory_runs_out(engine_with: Callable[..., TorchEngine]) -> None:
     engine = engine_with(batch_size=8)
     expected = texts(answers(engine, varied(WARM)))
@@ -400,6 +401,7 @@ def test_batches_are_split_where_memory_runs_out(engine_with: Callable[..., Torc
     assert 0 < engine.counts["out_of_memory"] <= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_sample_too_large_for_memory_fails_alone(engine_with: Callable[..., TorchEngine], batch_size: int) -> None:
     engine = engine_with(batch_size=batch_size)
@@ -414,6 +416,7 @@ def test_a_sample_too_large_for_memory_fails_alone(engine_with: Callable[..., To
     assert {place: text for place, text in texts(found).items() if place[0].startswith("q")} == expected
 
 
+@pytest.mark.slow
 def test_memory_errors_of_the_vision_tower_are_failures_too(engine_with: Callable[..., TorchEngine]) -> None:
     engine = engine_with()
 

@@ -261,6 +261,7 @@ def test_what_a_probe_found_is_found_again_without_a_request(probed: tuple[Serve
     assert server.requests == 0
 
 
+@pytest.mark.slow
 def test_explain_x6_asking_stops_when_an_effect_is_sure(copied: Server) -> None:
     def helped(asked: Asked) -> Answer:
         has_system = asked.body["messages"][0]["role"] == "system"

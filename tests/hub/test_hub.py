@@ -44,6 +44,7 @@ def test_a_revision_of_a_data_set(run: Run) -> None:
     assert run(load())["answers"] == ["14"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repo", [DATA_SET, PLAIN])
 def test_offline_after_caching(hub: Hub, run: Run, repo: str) -> None:
     online = run(load(repo))
@@ -142,6 +143,7 @@ with torch.inference_mode():
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_hub(hub: Hub, run: Run, data: Path) -> None:
     online = run(MODEL_CODE)
     assert hub.fetched("model-00002-of-00002.safetensors")

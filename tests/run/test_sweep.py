@@ -233,7 +233,7 @@ def test_an_unclosed_thought_is_never_searched_for_an_answer(folder: Path) -> No
 # -- kill and resume --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", ["cut", "force"])
+@pytest.mark.parametrize("policy", ["cut", pytest.param("force", marks=pytest.mark.slow)])
 def test_a_killed_sweep_goes_on_where_it_was(folder: Path, policy: str) -> None:
     out = f"killed-{policy}"
     args = "answers=script.jsonl,delay=0.05"
