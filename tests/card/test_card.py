@@ -77,7 +77,8 @@ def test_card_x14_every_changed_value_of_the_page_is_found(card: ResultCard, tmp
     text = path.read_text(encoding="utf-8")
     for shown in ("74.4", "39 scored of 40 planned", card.sha256, str(card.verdict[0]), "official"):
         at = text.index(f">{shown}") + 1
-        path.write_text(text[:at] + "9" + text[at + 1 :], encoding="utf-8")
+        other = "9" if text[at] != "9" else "8"  # a hash may begin with any digit
+        path.write_text(text[:at] + other + text[at + 1 :], encoding="utf-8")
         assert "card.shown" in codes(path), shown
 
 
